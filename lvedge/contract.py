@@ -1,0 +1,113 @@
+"""The graphs' contract: names and shapes of every tensor, and the state as a value. Export and runtime share it.
+
+Three graphs make a bundle:
+
+- **step**: one frame through all four layers; the recurrent state goes in and comes out.
+- **replay**: the recurrent and classification layers alone, from a frame's feature vector. The second pass
+  over a closed cine needs no more, since the feature vector does not depend on the state.
+- **locator**: the full frame to the LV centre and the two RV insertion points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvedge.indices import DEFAULT_LAYOUT, IndexLayout, Label
+
+Floats = NDArray[np.float32]
+
+CONTRACT_VERSION = 1
+
+STATE_NAMES = ("h_regression", "c_regression", "h_phase", "c_phase")
+NEXT_SUFFIX = "_next"
+NEXT_STATE_NAMES = tuple(name + NEXT_SUFFIX for name in STATE_NAMES)
+
+STEP_INPUTS = ("frame", *STATE_NAMES)
+STEP_OUTPUTS = ("indices", "phase", "mask", "features", *NEXT_STATE_NAMES)
+REPLAY_INPUTS = ("features", *STATE_NAMES)
+REPLAY_OUTPUTS = ("indices", "phase", *NEXT_STATE_NAMES)
+LOCATOR_INPUTS = ("frame",)
+LOCATOR_OUTPUTS = ("points", "confidence")
+
+LOCATOR_POINTS = ("lv_centre", "anterior_insertion", "inferior_insertion")
+"""Rows of the locator's ``points``: pixels (x, y) of its own input."""
+
+
+@dataclass(frozen=True)
+class ContractShapes:
+    """Sizes that the tensors' shapes follow from; all stand in the bundle's manifest.
+
+    Args:
+        view_px: S, side of the view.
+        view_mm_per_px: size of a view pixel, mm.
+        regression_state: H of the regression LSTM.
+        phase_state: H of the phase LSTM.
+        features: F, length of the feature vector that both LSTMs read.
+        locator_px: side of the locator's input.
+        locator_mm_per_px: size of a locator pixel, mm.
+        layout: M and N.
+    """
+
+    view_px: int
+    view_mm_per_px: float
+    regression_state: int
+    phase_state: int
+    features: int
+    locator_px: int
+    locator_mm_per_px: float
+    layout: IndexLayout = DEFAULT_LAYOUT
+
+    def tensor_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor without its leading batch dimension. ``frame`` is the step graph's.
+
+        Raises:
+            KeyError: if no graph has a tensor of this name.
+        """
+        size = self.view_px
+        shapes: dict[str, tuple[int, ...]] = {
+            "frame": (1, size, size),
+            "indices": (self.layout.size,),
+            "phase": (2,),
+            "mask": (len(Label), size, size),
+            "features": (self.features,),
+            "points": (len(LOCATOR_POINTS), 2),
+            "confidence": (len(LOCATOR_POINTS),),
+        }
+        for name_of_state in STATE_NAMES:
+            width = self.regression_state if name_of_state.endswith("regression") else self.phase_state
+            shapes[name_of_state] = shapes[name_of_state + NEXT_SUFFIX] = (width,)
+        return shapes[name]
+
+    @property
+    def locator_shape(self) -> tuple[int, int, int]:
+        """Shape of the locator's ``frame``, without its batch dimension."""
+        return (1, self.locator_px, self.locator_px)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a stream keeps between frames: one per stream, reset at a new slice, never shared.
+
+    Args:
+        h_regression: [B, H] float32.
+        c_regression: [B, H] float32.
+        h_phase: [B, H'] float32.
+        c_phase: [B, H'] float32.
+    """
+
+    h_regression: Floats
+    c_regression: Floats
+    h_phase: Floats
+    c_phase: Floats
+
+    @classmethod
+    def zeros(cls, shapes: ContractShapes, batch: int = 1) -> State:
+        """The state before the first frame."""
+        return cls(*(np.zeros((batch, *shapes.tensor_shape(name)), dtype=np.float32) for name in STATE_NAMES))
+
+    def as_inputs(self) -> dict[str, Floats]:
+        """Tensor name to array, as a graph takes it."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
