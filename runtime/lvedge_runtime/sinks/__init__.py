@@ -1,0 +1,215 @@
+"""Sinks: where results go, each named by a URI ``scheme:target``.
+
+A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
+frames, and ``Rejected`` for what could not be measured. Several sinks can be fed at once. A sink's module is
+imported when it is chosen, so that nobody waits for a package that a run does not use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from lvedge.errors import UsageError
+from lvedge.frame import Rejected
+from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
+from lvedge.measurement import Cycle, Measurement
+from lvedge_runtime.uri import parse_uri
+
+if TYPE_CHECKING:
+    from lvedge_runtime.sources.geometry import SeriesGeometry
+
+Item = Measurement | Cycle | Rejected
+"""What the stream yields."""
+
+STANDARD_OUTPUT = "-"
+"""The target that stands for standard output, for sinks that write text."""
+
+SINKS = {
+    "term": "lvedge_runtime.sinks.term:TermSink",
+    "jsonl": "lvedge_runtime.sinks.jsonl:JsonLinesSink",
+    "csv": "lvedge_runtime.sinks.csvfile:CsvSink",
+    "png": "lvedge_runtime.sinks.png:PngSink",
+    "nifti": "lvedge_runtime.sinks.nifti:NiftiSink",
+}
+"""Scheme to ``module:class``; the class takes (target, context)."""
+
+TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR"}
+"""Scheme to what follows the colon, for messages; "" where nothing does."""
+
+STREAMABLE = ("jsonl", "csv")
+"""Schemes that may write to standard output."""
+
+
+class Sink(Protocol):
+    """A place that results go to; a context manager that loses nothing when it is left."""
+
+    def write(self, item: Item) -> None:
+        """Take one item, in the stream's order.
+
+        Raises:
+            SinkError: if the place cannot be written to.
+        """
+
+    def close(self) -> None:
+        """Finish what is open. A second call does nothing."""
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class BaseSink:
+    """The context manager that every sink is: leaving it closes it, whatever happened inside."""
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write(self, item: Item) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is open unless a sink says so."""
+
+
+def _no_geometry(_series: str) -> SeriesGeometry | None:
+    """No geometry, for sources that have none."""
+    return None
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a sink may say about the run beside the items themselves.
+
+    Args:
+        engine: name of the engine, as it goes into results.
+        bundle: name of the bundle.
+        bundle_version: its version.
+        layout: M and N.
+        geometry: series name to its geometry, or None where the source knows none.
+        source: the source's URI, for titles.
+        console_is_stderr: standard output carries results, so anything for people goes to standard error.
+    """
+
+    engine: str
+    bundle: str
+    bundle_version: str
+    layout: IndexLayout = DEFAULT_LAYOUT
+    geometry: Callable[[str], SeriesGeometry | None] = _no_geometry
+    source: str = ""
+    console_is_stderr: bool = False
+
+    @property
+    def bundle_label(self) -> str:
+        """Name and version, as they go into results."""
+        return f"{self.bundle} {self.bundle_version}".strip()
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Scheme and target of a sink's URI, checked.
+
+    Raises:
+        UsageError: if the scheme is unknown, a target is missing, or there is one where none belongs.
+    """
+    parsed = parse_uri(uri, SINKS, "sink")
+    scheme, target = parsed.key, parsed.path
+    if not scheme:
+        known = ", ".join(f"{name}:{what}" for name, what in TARGETS.items())
+        raise UsageError(f"the sink {uri!r} names no scheme: write one of {known}")
+    if TARGETS[scheme] and not target:
+        raise UsageError(f"the sink {uri!r} lacks its target: write {scheme}:{TARGETS[scheme]}")
+    if not TARGETS[scheme] and target:
+        raise UsageError(f"the sink {scheme}: takes no target, but {target!r} was given")
+    if target == STANDARD_OUTPUT and scheme not in STREAMABLE:
+        raise UsageError(f"the sink {scheme}: cannot write to standard output, name a folder")
+    return scheme, target
+
+
+def check_uris(uris: Sequence[str]) -> None:
+    """Check that sinks can be opened together, before anything slow is done.
+
+    Raises:
+        UsageError: if a URI cannot be meant, or two sinks want the same place.
+    """
+    seen: set[str] = set()
+    for uri in uris:
+        scheme, target = split_uri(uri)
+        place = target if target else scheme
+        if scheme in STREAMABLE and place in seen:
+            where = "standard output" if target == STANDARD_OUTPUT else repr(target)
+            raise UsageError(f"two sinks write to {where}: give each its own place")
+        if uri in seen:
+            raise UsageError(f"the sink {uri!r} is given twice")
+        seen.update((uri, place))
+
+
+def has_standard_output(uris: Sequence[str]) -> bool:
+    """Whether one of the sinks writes its results to standard output."""
+    return any(split_uri(uri)[1] == STANDARD_OUTPUT for uri in uris)
+
+
+def open_sink(uri: str, context: RunContext) -> Sink:
+    """The sink that a URI names.
+
+    Raises:
+        UsageError: if the URI cannot be meant.
+        SinkError: if the place cannot be written to.
+    """
+    scheme, target = split_uri(uri)
+    module, name = SINKS[scheme].split(":")
+    sink: Sink = getattr(importlib.import_module(module), name)(target, context)
+    return sink
+
+
+class Sinks(BaseSink):
+    """Several sinks as one.
+
+    Args:
+        uris: one URI a sink, in the order in which they are written.
+        context: what the sinks may say about the run.
+
+    Raises:
+        UsageError: if the URIs cannot be meant together.
+        SinkError: if a place cannot be written to; what was opened before is closed.
+    """
+
+    def __init__(self, uris: Sequence[str], context: RunContext) -> None:
+        check_uris(uris)
+        self._open: list[Sink] = []
+        try:
+            for uri in uris:
+                self._open.append(open_sink(uri, context))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, item: Item) -> None:
+        for sink in self._open:
+            sink.write(item)
+
+    def close(self) -> None:
+        """Close every sink, the last first, even if one of them fails; the first failure is raised."""
+        failure: Exception | None = None
+        while self._open:
+            try:
+                self._open.pop().close()
+            except Exception as error:  # noqa: BLE001 - the others still have to be closed
+                failure = failure or error
+        if failure is not None:
+            raise failure

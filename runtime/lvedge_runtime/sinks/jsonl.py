@@ -1,0 +1,56 @@
+"""``jsonl:PATH``: one JSON object a line, written and flushed as it arrives. The public interface."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
+from lvedge_runtime.sinks.output import unwritable
+from lvedge_runtime.sinks.record import record_of
+
+
+class JsonLinesSink(BaseSink):
+    """One object a frame, one ``cycle`` object a slice, one ``rejected`` object for what was refused.
+
+    Args:
+        target: the file, replaced if it is there; ``-`` is standard output.
+        context: engine and bundle, which every frame's object names.
+
+    Raises:
+        SinkError: if the file cannot be written.
+    """
+
+    def __init__(self, target: str, context: RunContext) -> None:
+        self._context = context
+        self._path = Path(target)
+        self._file: TextIO | None = None
+        self._owned = target != STANDARD_OUTPUT
+        if not self._owned:
+            self._file = sys.stdout
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def write(self, item: Item) -> None:
+        if self._file is None:
+            raise ValueError("the sink is closed")
+        record = record_of(item, self._context.engine, self._context.bundle_label)
+        line = json.dumps(record, ensure_ascii=not self._owned, allow_nan=False) + "\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def close(self) -> None:
+        if self._file is not None and self._owned:
+            self._file.close()
+        self._file = None

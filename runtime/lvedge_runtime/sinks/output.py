@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all, and one way to say that a place cannot be written to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lvedge.errors import SinkError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place, then move it there: nobody ever reads half of it.
+
+    Raises:
+        SinkError: if it cannot be written.
+    """
+    part = part_path(path)
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def part_path(path: Path) -> Path:
+    """Where a file is written until it is whole: a hidden neighbour, one per process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def made_folder(target: str) -> Path:
+    """The folder of that name, made where it is missing.
+
+    Raises:
+        SinkError: if it cannot be made.
+    """
+    folder = Path(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def unwritable(path: Path, error: OSError) -> SinkError:
+    """The error to raise where a place cannot be written to."""
+    why = error.strerror or type(error).__name__
+    return SinkError(f"cannot write to {path}: {why}; choose another place or free this one")
