@@ -55,10 +55,8 @@ class Outline:
 
     def point(self, direction_deg: float, radius_mm: float) -> FloatArray:
         """Source pixel (x, y) at a direction in the view and a distance from the cavity's centroid."""
-        point: FloatArray = self.view.points_in_source(
-            np.array([self.rays.point_px(direction_deg, radius_mm)])
-        )[0]
-        return point
+        in_view = np.array([self.rays.point_px(direction_deg, radius_mm)])
+        return self.view.points_in_source(in_view).reshape(2)
 
 
 def outline_from_measurement(measurement: Measurement) -> Outline | None:
