@@ -1,0 +1,194 @@
+"""DICOM pictures sorted into series, stacks, slices and phases by their own tags.
+
+Slices are told apart by their position along the stack's normal, never by SliceLocation, which vendors and
+anonymisers get wrong. Phases follow the trigger time; where a slice's pictures do not all have one, the
+temporal position, and else the instance number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+
+from lvedge.frame import Orientation, Rejected
+from lvedge_runtime.sources.dicom_image import Image
+from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing, geometry_from_tags
+from lvedge_runtime.sources.naming import series_name, unique_name
+
+SLICE_TOLERANCE_MM = 0.5
+_SAME_DIRECTION = 0.9994  # cosine of 2°
+_SAME_TIME_MS = 1e-3
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The pictures of a series that lie parallel, with one size and spacing; measured as one series.
+
+    Args:
+        name: ``<SeriesNumber>_<first 8 hex digits of SHA-256 of SeriesInstanceUID>``, the number being
+            "series" where there is none; a series' further stacks have -2, -3 and so on behind it.
+        slices: the pictures by slice, lowest position along the normal first, in phase order.
+        rejected: copies of pictures.
+    """
+
+    name: str
+    slices: tuple[tuple[Image, ...], ...]
+    rejected: tuple[Rejected, ...]
+
+
+def stacks_from_images(images: Iterable[Image]) -> list[Stack]:
+    """All stacks, in the order of SeriesNumber; the pictures keep their order where tags do not decide."""
+    by_series: dict[tuple[str, str], list[Image]] = {}
+    for image in images:
+        uid = image.series_uid
+        by_series.setdefault((uid, "" if uid else image.header.text("SeriesNumber")), []).append(image)
+    taken: set[str] = set()
+    stacks = []
+    for members in sorted(by_series.values(), key=_series_order):
+        for parallel in _parallel(sorted(members, key=_instance)):
+            name = unique_name(name_of_series(parallel[0]), taken)
+            stacks.append(_stack(name, parallel))
+    return stacks
+
+
+def name_of_series(image: Image) -> str:
+    """The series' name in results; says nothing of the person."""
+    number = image.header.number("SeriesNumber")
+    digest = sha256(image.series_uid.encode()).hexdigest()[:8]
+    return series_name(f"{'series' if number is None else int(number)}_{digest}")
+
+
+def geometry_of_stack(stack: Stack, spacing_mm: tuple[float, float]) -> SeriesGeometry:
+    """The stack's voxel grid; slices stand as far apart as their positions say.
+
+    Args:
+        stack: the stack.
+        spacing_mm: (row, column) spacing.
+    """
+    first, last = stack.slices[0][0], stack.slices[-1][0]
+    count = len(stack.slices)
+    shape = (first.columns, first.rows, count)
+    frames = max(len(phases) for phases in stack.slices)
+    stated = first.header.number("SpacingBetweenSlices") or first.header.number("SliceThickness")
+    step: np.ndarray | None = None
+    between = abs(stated) if stated else 1.0
+    if count > 1 and first.position_mm is not None and last.position_mm is not None:
+        step = (np.asarray(last.position_mm) - np.asarray(first.position_mm)) / (count - 1)
+        between = float(np.linalg.norm(step))
+    spacing = (spacing_mm[1], spacing_mm[0], between)
+    if first.orientation is None or first.position_mm is None:
+        return geometry_from_spacing(shape, spacing, frames)
+    return geometry_from_tags(
+        first.orientation, first.position_mm, shape=shape, spacing_mm=spacing, frames=frames, step_mm=step
+    )
+
+
+def _series_order(members: list[Image]) -> tuple[float, str]:
+    number = members[0].header.number("SeriesNumber")
+    return (float("inf") if number is None else number, members[0].series_uid)
+
+
+def _instance(image: Image) -> tuple[float, int]:
+    number = image.header.number("InstanceNumber")
+    return (float("inf") if number is None else number, image.index)
+
+
+def _parallel(images: list[Image]) -> list[list[Image]]:
+    """The pictures grouped by direction, size and spacing, in order of appearance."""
+    groups: list[list[Image]] = []
+    for image in images:
+        for group in groups:
+            if _is_parallel(group[0], image):
+                group.append(image)
+                break
+        else:
+            groups.append([image])
+    return groups
+
+
+def _is_parallel(first: Image, second: Image) -> bool:
+    if (first.rows, first.columns) != (second.rows, second.columns):
+        return False
+    if (first.position_mm is None) != (second.position_mm is None):
+        return False
+    if first.spacing_mm is not None and second.spacing_mm is not None:
+        pairs = zip(first.spacing_mm, second.spacing_mm, strict=True)
+        if not all(math.isclose(one, two, rel_tol=1e-3) for one, two in pairs):
+            return False
+    elif first.spacing_mm is not second.spacing_mm:
+        return False
+    if first.orientation is None or second.orientation is None:
+        return first.orientation is second.orientation
+    return _agree(first.orientation, second.orientation)
+
+
+def _agree(first: Orientation, second: Orientation) -> bool:
+    pairs = ((first.row, second.row), (first.column, second.column))
+    return all(sum(a * b for a, b in zip(one, two, strict=True)) >= _SAME_DIRECTION for one, two in pairs)
+
+
+def _stack(name: str, images: list[Image]) -> Stack:
+    rejected: list[Rejected] = []
+    known: dict[tuple[str, int], Image] = {}
+    single: list[Image] = []
+    for image in images:
+        uid = image.header.text("SOPInstanceUID")
+        original = known.setdefault((uid or image.item, image.index), image)
+        if original is image:
+            single.append(image)
+        else:
+            rejected.append(Rejected(image.item, f"a copy of {original.item} (same SOPInstanceUID)", name))
+    slices = []
+    for members in _slices(single):
+        phases, copies = _phases(members)
+        slices.append(tuple(phases))
+        rejected.extend(replace(copy, series=name) for copy in copies)
+    return Stack(name, tuple(slices), tuple(rejected))
+
+
+def _slices(images: list[Image]) -> list[list[Image]]:
+    """The pictures by position along the normal; one slice where the tags give no position."""
+    orientation = images[0].orientation
+    if orientation is None or images[0].position_mm is None:
+        return [images]
+    normal = orientation.normal
+    heights = np.array([float(normal @ np.asarray(image.position_mm)) for image in images])
+    order = np.argsort(heights, kind="stable")
+    breaks = np.flatnonzero(np.diff(heights[order]) > SLICE_TOLERANCE_MM) + 1
+    return [[images[k] for k in sorted(part)] for part in np.split(order, breaks)]
+
+
+def _phases(images: list[Image]) -> tuple[list[Image], list[Rejected]]:
+    """One slice's pictures in phase order, and those that repeat a phase."""
+    if len(images) == 1:
+        return images, []
+    for key, name in ((_time, "trigger time"), (_temporal, "temporal position")):
+        values = [key(image) for image in images]
+        if all(value is not None for value in values) and len(set(values)) > 1:
+            return _without_copies(images, key, name)
+    return images, []
+
+
+def _time(image: Image) -> float | None:
+    return None if image.time_ms is None else round(image.time_ms / _SAME_TIME_MS) * _SAME_TIME_MS
+
+
+def _temporal(image: Image) -> float | None:
+    return image.temporal
+
+
+def _without_copies(
+    images: list[Image], key: Callable[[Image], float | None], name: str
+) -> tuple[list[Image], list[Rejected]]:
+    kept: dict[float, Image] = {}
+    rejected = []
+    for image in images:  # in the order of InstanceNumber: the first of a phase stays
+        value = key(image) or 0.0
+        original = kept.setdefault(value, image)
+        if original is not image:
+            rejected.append(Rejected(image.item, f"same slice and {name} as {original.item}"))
+    return [kept[value] for value in sorted(kept)], rejected

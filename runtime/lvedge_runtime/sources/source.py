@@ -1,0 +1,144 @@
+"""What a source is: a context manager that gives frames one by one, and what may be asked of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from lvedge.errors import SourceError, UsageError
+from lvedge.frame import Frame, Rejected, Subject
+from lvedge_runtime.sources.geometry import SeriesGeometry
+
+SPACING_RANGE_MM = (0.3, 5.0)
+"""Plausible distances between pixels of a cardiac MR picture."""
+
+ASK_FOR_SPACING = "give --spacing-mm ROW[,COL]"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user says of a source beyond its URI.
+
+    Args:
+        spacing_mm: (row, column) spacing that replaces the source's own, or None.
+        subject: values that are not None replace the source's own.
+        series: measure only the series whose name contains this text (for DICOM also: whose
+            SeriesInstanceUID or SeriesNumber is this text, or whose description contains it).
+        modality: the DICOM modality that the bundle was trained on; others are refused.
+        slices: measure only these slices, counted from 0.
+
+    Raises:
+        UsageError: if the spacing is not plausible.
+    """
+
+    spacing_mm: tuple[float, float] | None = None
+    subject: Subject = field(default_factory=Subject)
+    series: str | None = None
+    modality: str = "MR"
+    slices: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm is not None:
+            fault = spacing_fault(self.spacing_mm)
+            if fault:
+                raise UsageError(f"--spacing-mm: {fault}")
+
+    def wants_slice(self, slice_index: int) -> bool:
+        return self.slices is None or slice_index in self.slices
+
+    def subject_over(self, known: Subject) -> Subject:
+        """What the source knows of the subject, replaced where the user said more."""
+        said = {name: value for name, value in vars(self.subject).items() if value is not None}
+        return replace(known, **said) if said else known
+
+
+class Source(Protocol):
+    """Frames from one place, in order: all frames of slice 0 in phase order, then slice 1, and so on.
+
+    A damaged item gives a ``Rejected`` and the rest goes on. Iterating is possible inside ``with`` only.
+    """
+
+    live: bool
+    """Frames arrive one by one, and nobody knows how many will come."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame | Rejected]: ...
+
+    def geometry(self, series: str) -> SeriesGeometry:
+        """The voxel grid of a series of which a frame has been given.
+
+        Raises:
+            SourceError: for a series that this source has not given.
+        """
+        ...
+
+
+Self = TypeVar("Self", bound="BaseSource")
+
+
+class BaseSource:
+    """The part that all sources share: a context without resources, and the series' geometries."""
+
+    live = False
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.options = options
+        self._geometries: dict[str, SeriesGeometry] = {}
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def geometry(self, series: str) -> SeriesGeometry:
+        """The voxel grid of a series of which a frame has been given; ``SourceError`` for another."""
+        try:
+            return self._geometries[series]
+        except KeyError:
+            raise SourceError(f"no series {series!r} has been read from this source") from None
+
+    def _wants_series(self, *texts: str) -> bool:
+        """Whether the series filter lets one with these names through."""
+        wanted = self.options.series
+        return wanted is None or any(wanted.casefold() in text.casefold() for text in texts)
+
+
+def spacing_fault(spacing_mm: tuple[float, float]) -> str | None:
+    """Why a (row, column) spacing cannot be meant, or None."""
+    low, high = SPACING_RANGE_MM
+    if all(math.isfinite(value) and low <= value <= high for value in spacing_mm):
+        return None
+    row, column = spacing_mm
+    return f"a pixel spacing of {row:g} x {column:g} mm is implausible, expected {low:g} to {high:g} mm"
+
+
+def spacing_from_text(text: str) -> tuple[float, float]:
+    """The (row, column) spacing that ``ROW[,COL]`` says, mm.
+
+    Raises:
+        UsageError: if the text is not one or two plausible numbers.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in {1, 2}:
+        raise UsageError(
+            f"--spacing-mm {text!r}: expected one number or two with a comma, e.g. 1.4 or 1.4,1.5"
+        )
+    spacing = (values[0], values[-1])
+    fault = spacing_fault(spacing)
+    if fault:
+        raise UsageError(f"--spacing-mm {text}: {fault}")
+    return spacing
