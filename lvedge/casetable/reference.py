@@ -1,0 +1,246 @@
+"""Reference cases: beats whose case is known, searched by distance on standardised values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvedge.casetable.rule import ANY, RULE_LEVELS, SEVERITIES, FieldError
+from lvedge.casetable.ruleset import DISCLAIMER, LEVEL_UNKNOWN_NOTE
+from lvedge.errors import CaseTableError
+from lvedge.measurement import Finding
+
+Floats = NDArray[np.float64]
+
+NO_COMPARISON = "none"
+"""Case of a finding that abstains."""
+
+
+@dataclass(frozen=True)
+class ReferenceGroup:
+    """What all reference cases of one case share.
+
+    Args:
+        case: short name, e.g. "HCM".
+        label: what follows "consistent with".
+        severity: 0 none, 1 note, 2 abnormal, 3 marked.
+        source: the data set.
+        caveat: what the reader has to keep in mind; "Not a diagnosis." is added to every result.
+
+    Raises:
+        FieldError: on an empty field or an unknown severity.
+    """
+
+    case: str
+    label: str
+    severity: int
+    source: str
+    caveat: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("case", "label", "source"):
+            if not getattr(self, name).strip():
+                raise FieldError(name, "is empty: every result names its case, its words and its source")
+        if self.severity not in SEVERITIES:
+            raise FieldError("severity", f"{self.severity!r} is not one of {', '.join(map(str, SEVERITIES))}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference case.
+
+    Args:
+        number: its number, which results name.
+        case: the group it belongs to.
+        values: its cycle values, in the order of the table's features.
+
+    Raises:
+        FieldError: on a number below 1 or a value that is not finite.
+    """
+
+    number: int
+    case: str
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise FieldError("reference", f"{self.number} is no reference's number: count from 1")
+        if not all(map(math.isfinite, self.values)):
+            raise FieldError("reference", f"{self.number} has a value that is not finite: leave the row out")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """How one value enters the distance: (value − mean) / sd, with a weight.
+
+    Args:
+        name: name of the cycle value.
+        mean: mean over the reference cases.
+        sd: population standard deviation over the reference cases; above 0.
+        weight: share of its squared difference; above 0.
+
+    Raises:
+        FieldError: if ``sd`` or ``weight`` is not a finite number above 0.
+    """
+
+    name: str
+    mean: float
+    sd: float
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and math.isfinite(self.sd) and self.sd > 0):
+            raise FieldError(self.name, "has the same value in every reference case: leave the column out")
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise FieldError(self.name, f"has the weight {self.weight}: give a number above 0")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the neighbours vote.
+
+    Args:
+        neighbours: how many of them.
+        distance_limit: farthest nearest case that still allows a comparison, in standard deviations.
+        level: "mid" where the cases are mid-ventricular slices, else "any".
+
+    Raises:
+        FieldError: on a value out of range.
+    """
+
+    neighbours: int = 5
+    distance_limit: float = 1.5
+    level: str = ANY
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise FieldError("neighbours", f"{self.neighbours} neighbours cannot vote: give 1 or more")
+        if not self.distance_limit > 0:
+            raise FieldError("distance_limit", f"{self.distance_limit} is no distance: give a number above 0")
+        if self.level not in RULE_LEVELS:
+            raise FieldError("level", f"{self.level!r} is not one of {', '.join(RULE_LEVELS)}")
+
+
+def features_from_references(
+    names: Sequence[str], references: Sequence[Reference], weights: Mapping[str, float]
+) -> tuple[Feature, ...]:
+    """The standardisation that these reference cases give: mean and population standard deviation per value.
+
+    Raises:
+        CaseTableError: without two reference cases that differ in every value.
+    """
+    if not references:
+        raise CaseTableError("no reference cases: give at least two rows")
+    values = np.array([reference.values for reference in references])
+    return tuple(
+        Feature(name, float(mean), float(sd), weights.get(name, 1.0))
+        for name, mean, sd in zip(names, values.mean(axis=0), values.std(axis=0), strict=True)
+    )
+
+
+class ReferenceSet:
+    """Reference cases ready to be searched. Immutable: threads may share it.
+
+    The distance of two beats is the weighted root mean square, over the features, of their difference in
+    standard deviations: 1 means "one standard deviation apart in each value, on average".
+
+    Args:
+        features: the values that count, [D].
+        references: the cases, each with D values; at least one.
+        groups: every case that the references name.
+        search: how the neighbours vote.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        references: Sequence[Reference],
+        groups: Mapping[str, ReferenceGroup],
+        search: Search,
+    ) -> None:
+        self._names = tuple(feature.name for feature in features)
+        weight = np.array([feature.weight for feature in features])
+        self._mean = np.array([feature.mean for feature in features])
+        self._scale = np.sqrt(weight / weight.sum()) / np.array([feature.sd for feature in features])
+        self._references = tuple(sorted(references, key=lambda reference: reference.number))
+        values = np.array([reference.values for reference in self._references])
+        self._points = np.ascontiguousarray((values - self._mean) * self._scale)
+        self._groups = dict(groups)
+        self._search = search
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values that count, [D]."""
+        return self._names
+
+    def nearest(self, features: Mapping[str, float], count: int) -> tuple[tuple[Reference, float], ...]:
+        """The nearest reference cases with their distances, nearest first; of equal ones the lower number.
+
+        Raises:
+            ValueError: if one of ``names`` is missing or not finite.
+        """
+        query = np.array([features.get(name, math.nan) for name in self._names])
+        if not np.isfinite(query).all():
+            raise ValueError(f"every one of {', '.join(self._names)} has to be a finite number")
+        difference = self._points - (query - self._mean) * self._scale
+        squared = np.einsum("ij,ij->i", difference, difference)
+        count = min(count, len(self._references))
+        farthest = np.partition(squared, count - 1)[count - 1]
+        near = np.flatnonzero(squared <= farthest)
+        near = near[np.argsort(squared[near], kind="stable")][:count]
+        return tuple((self._references[k], math.sqrt(squared[k])) for k in near.tolist())
+
+    def find(self, features: Mapping[str, float], level: str) -> Finding:
+        """What the nearest reference cases say; abstains, and says why, where they cannot be compared.
+
+        Each of the nearest cases votes with the inverse of its distance.
+        """
+        if self._search.level == "mid" and level == "basal_or_apical":
+            return self._abstention(
+                "the reference cases are mid-ventricular slices, this one is basal or apical"
+            )
+        missing = [name for name in self._names if not math.isfinite(features.get(name, math.nan))]
+        if missing:
+            return self._abstention(f"{', '.join(missing)} not measured")
+        near = self.nearest(features, self._search.neighbours)
+        nearest_distance = near[0][1]
+        if nearest_distance > self._search.distance_limit:
+            limit = self._search.distance_limit
+            reason = f"the nearest one is {nearest_distance:.2f} SD away, the limit is {limit:g} SD"
+            return self._abstention(reason, nearest_distance)
+        votes: dict[str, float] = {}
+        for reference, distance in near:
+            votes[reference.case] = votes.get(reference.case, 0.0) + 1.0 / (distance + 1e-9)
+        winner = max(votes, key=lambda case: votes[case])
+        group = self._groups[winner]
+        of_winner = [(reference, distance) for reference, distance in near if reference.case == winner]
+        return Finding(
+            case=winner,
+            label=f"consistent with {group.label} (nearest reference cases: {len(of_winner)} of {len(near)})",
+            source=group.source,
+            caveat=self._caveat(group.caveat, level),
+            row=f"reference {of_winner[0][0].number}",
+            severity=group.severity,
+            distance=of_winner[0][1],
+        )
+
+    def _caveat(self, own: str, level: str) -> str:
+        notes = [DISCLAIMER, own] if own else [DISCLAIMER]
+        if self._search.level == "mid" and level == "unknown":
+            notes.append(LEVEL_UNKNOWN_NOTE)
+        return " ".join(notes)
+
+    def _abstention(self, reason: str, distance: float | None = None) -> Finding:
+        return Finding(
+            case=NO_COMPARISON,
+            label=f"no comparison with reference cases: {reason}",
+            source="the reference cases of this case table",
+            caveat=DISCLAIMER,
+            row="references",
+            severity=0,
+            distance=distance,
+        )

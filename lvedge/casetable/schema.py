@@ -1,0 +1,249 @@
+"""The SQLite file of a case table: its marks, its schema, how it is opened and how it is changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvedge.errors import CaseTableError
+
+APPLICATION_ID = 0x4C564354
+"""``PRAGMA application_id`` of a case table: the letters LVCT."""
+
+_MAGIC = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema; ``user_version`` of the file is the number of the last one."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+# CHECK constraints say what STRICT tables would: those need SQLite 3.37, and Python 3.10 runs on older ones.
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        "rules and reference cases",
+        (
+            """CREATE TABLE migration (
+                number INTEGER PRIMARY KEY,
+                name TEXT NOT NULL CHECK (typeof(name) = 'text')
+            )""",
+            """CREATE TABLE meta (
+                key TEXT PRIMARY KEY NOT NULL CHECK (typeof(key) = 'text'),
+                value TEXT NOT NULL CHECK (typeof(value) = 'text')
+            )""",
+            """CREATE TABLE rule (
+                number INTEGER PRIMARY KEY CHECK (number > 0),
+                scope TEXT NOT NULL CHECK (scope IN ('frame', 'cycle')),
+                phase TEXT NOT NULL CHECK (phase IN ('any', 'systole', 'diastole')),
+                sex TEXT NOT NULL CHECK (sex IN ('any', 'F', 'M')),
+                min_age INTEGER CHECK (typeof(min_age) IN ('null', 'integer')),
+                max_age INTEGER CHECK (typeof(max_age) IN ('null', 'integer')),
+                level TEXT NOT NULL CHECK (level IN ('any', 'mid')),
+                modality TEXT NOT NULL CHECK (modality IN ('any', 'MR', 'echo')),
+                case_name TEXT NOT NULL CHECK (typeof(case_name) = 'text' AND case_name <> ''),
+                label TEXT NOT NULL CHECK (typeof(label) = 'text' AND label <> ''),
+                severity INTEGER NOT NULL CHECK (severity IN (0, 1, 2, 3)),
+                source TEXT NOT NULL CHECK (typeof(source) = 'text' AND source <> ''),
+                caveat TEXT NOT NULL CHECK (typeof(caveat) = 'text')
+            )""",
+            """CREATE TABLE condition (
+                rule INTEGER NOT NULL REFERENCES rule (number) ON DELETE CASCADE,
+                value TEXT NOT NULL CHECK (typeof(value) = 'text'),
+                lower REAL CHECK (typeof(lower) IN ('null', 'real')),
+                lower_inclusive INTEGER NOT NULL CHECK (lower_inclusive IN (0, 1)),
+                upper REAL CHECK (typeof(upper) IN ('null', 'real')),
+                upper_inclusive INTEGER NOT NULL CHECK (upper_inclusive IN (0, 1)),
+                PRIMARY KEY (rule, value),
+                CHECK (lower IS NOT NULL OR upper IS NOT NULL)
+            )""",
+            """CREATE TABLE feature (
+                position INTEGER PRIMARY KEY CHECK (position >= 0),
+                name TEXT NOT NULL UNIQUE CHECK (typeof(name) = 'text'),
+                mean REAL NOT NULL CHECK (typeof(mean) = 'real'),
+                sd REAL NOT NULL CHECK (typeof(sd) = 'real' AND sd > 0),
+                weight REAL NOT NULL CHECK (typeof(weight) = 'real' AND weight > 0)
+            )""",
+            """CREATE TABLE reference_group (
+                case_name TEXT PRIMARY KEY NOT NULL CHECK (typeof(case_name) = 'text' AND case_name <> ''),
+                label TEXT NOT NULL CHECK (typeof(label) = 'text' AND label <> ''),
+                severity INTEGER NOT NULL CHECK (severity IN (0, 1, 2, 3)),
+                source TEXT NOT NULL CHECK (typeof(source) = 'text' AND source <> ''),
+                caveat TEXT NOT NULL CHECK (typeof(caveat) = 'text')
+            )""",
+            """CREATE TABLE reference (
+                number INTEGER PRIMARY KEY CHECK (number > 0),
+                case_name TEXT NOT NULL REFERENCES reference_group (case_name)
+            )""",
+            """CREATE TABLE reference_value (
+                reference INTEGER NOT NULL REFERENCES reference (number) ON DELETE CASCADE,
+                position INTEGER NOT NULL REFERENCES feature (position),
+                value REAL NOT NULL CHECK (typeof(value) = 'real'),
+                PRIMARY KEY (reference, position)
+            )""",
+        ),
+    ),
+)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside happens, or nothing does."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Brings a file up to the last migration; each one and its record are committed together."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    for migration in migrations:
+        if migration.number <= version:
+            continue
+        with transaction(connection):
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute("INSERT INTO migration VALUES (?, ?)", (migration.number, migration.name))
+            connection.execute(f"PRAGMA user_version = {migration.number}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+@contextmanager
+def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, to a file that is known to be a sound case table of this version.
+
+    Raises:
+        CaseTableError: if it is missing, no SQLite database, another program's, of another version, damaged.
+    """
+    _check_is_sqlite(path)
+    try:
+        with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            _check_marks(connection, path)
+            _check_schema(connection, path)
+            _check_pages(connection, path)
+            yield connection
+    except sqlite3.Error as err:
+        raise _damaged(path, str(err)) from err
+
+
+@contextmanager
+def rewritten(path: Path, append: bool) -> Iterator[sqlite3.Connection]:
+    """A writable connection to a copy that takes the file's place at the end, whole, or not at all.
+
+    Args:
+        path: the file.
+        append: start from what the file holds, brought up to the newest schema; otherwise from nothing.
+
+    Raises:
+        CaseTableError: if the file cannot be read, or its folder cannot be written to.
+    """
+    copy = path.absolute().with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if append:
+            _check_is_sqlite(path)
+        with copy.open("xb") as file:
+            if append:
+                file.write(path.read_bytes())
+        with closing(_connect(f"{copy.as_uri()}?mode=rw")) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            if append:
+                _check_marks(connection, path, older_is_fine=True)
+                _check_pages(connection, path)
+            migrate(connection)
+            _check_schema(connection, path)
+            yield connection
+        os.replace(copy, path)
+    except sqlite3.Error as err:
+        raise _damaged(path, str(err)) from err
+    except OSError as err:
+        raise CaseTableError(
+            f"{path}: cannot be written ({err.strerror}): choose a path you may write to"
+        ) from err
+    finally:
+        with suppress(OSError):
+            copy.unlink()
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _check_is_sqlite(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as err:
+        raise CaseTableError(
+            f"{path}: cannot be read ({err.strerror}): give the path of a case table"
+        ) from err
+    if start != _MAGIC:
+        raise CaseTableError(
+            f"{path}: is no SQLite database: make a case table from CSV files with lvedge-cases make"
+        )
+
+
+def _check_marks(connection: sqlite3.Connection, path: Path, older_is_fine: bool = False) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise CaseTableError(
+            f"{path}: is an SQLite database but no case table (application id {application:#x}): "
+            "make one from CSV with lvedge-cases make"
+        )
+    version, newest = connection.execute("PRAGMA user_version").fetchone()[0], MIGRATIONS[-1].number
+    if version > newest:
+        raise CaseTableError(
+            f"{path}: has schema {version}, this lvedge knows up to {newest}: install a newer lvedge"
+        )
+    if version < newest and not older_is_fine:
+        raise CaseTableError(
+            f"{path}: has schema {version}: bring it to {newest} with lvedge-cases make {path} --append"
+        )
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        expected = set(fresh.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    found = set(connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    changed = sorted(name for _, name, _ in expected - found)
+    if changed:
+        raise CaseTableError(
+            f"{path}: table '{changed[0]}' is missing or was altered: make it again from its CSV files"
+        )
+    names = {name for _, name, _ in expected}
+    foreign = sorted(name for kind, name, _ in found - expected if kind == "trigger" or name in names)
+    if foreign:
+        raise CaseTableError(
+            f"{path}: holds a foreign trigger '{foreign[0]}': make it again from its CSV files"
+        )
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise _damaged(path, str(verdict).replace("\n", " "))
+    broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise _damaged(path, f"row {broken[1]} of table {broken[0]} refers to nothing")
+
+
+def _damaged(path: Path, reason: str) -> CaseTableError:
+    return CaseTableError(
+        f"{path}: is damaged ({reason}): make it again from its CSV files, or restore a copy"
+    )
