@@ -1,0 +1,257 @@
+"""From a mask to the values: rays, walls, diameters, areas and the direction of mid-septum.
+
+Definitions (all sub-pixel, in millimetres, at the mask's own spacing):
+
+- Rays leave the cavity's centroid every 1°. The endocardium and the epicardium on a ray are the outermost
+  0.5-crossings of the bilinearly sampled cavity and of cavity plus myocardium.
+- Wall thickness of a sector is the mean of epicardial minus endocardial radius over its rays; a diameter is
+  the sum of the mean endocardial radii of two opposite sectors; areas are pixels times pixel area.
+- Mid-septum is the middle of the longest arc along which the RV lies within 1 to 4 mm of the epicardium,
+  gaps up to 8° bridged: the bisector of the two RV insertions. Under 10° of contact it is the direction of
+  the RV's centroid.
+
+Angles are degrees clockwise from "towards increasing columns" as the picture is shown (rows run down).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lvedge.indices import DEFAULT_LAYOUT, FloatArray, IndexLayout, Indices, Label
+
+RAYS = 360
+CONTACT_MM = (1.0, 4.0)
+GAP_DEG = 8
+MIN_CONTACT_DEG = 10
+WALL_MAX_PERCENTILE = 95.0
+
+_ANGLES = np.deg2rad(np.arange(RAYS))
+_COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
+
+
+@dataclass(frozen=True)
+class Septum:
+    """Mid-septum as one picture shows it.
+
+    Args:
+        direction_deg: direction from the LV centre.
+        contact_deg: length of the arc that touches the RV; 0 where only the RV's centroid gave the direction.
+    """
+
+    direction_deg: float
+    contact_deg: float
+
+    @property
+    def insertions_deg(self) -> tuple[float, float] | None:
+        """Directions of the clockwise and the counter-clockwise end of the contact, or None without contact."""
+        if self.contact_deg < MIN_CONTACT_DEG:
+            return None
+        half = self.contact_deg / 2
+        return (self.direction_deg + half) % 360.0, (self.direction_deg - half) % 360.0
+
+
+@dataclass(frozen=True)
+class Rays:
+    """The walls on 360 rays from the cavity's centroid.
+
+    Args:
+        centre_px: cavity centroid (x, y), pixels.
+        spacing_mm: (row, column) spacing of the mask.
+        endo_mm: [360] endocardial radius; ray k points k degrees clockwise from increasing columns.
+        epi_mm: [360] epicardial radius, at least ``endo_mm``.
+        areas_mm2: [2] cavity and myocardial area.
+    """
+
+    centre_px: tuple[float, float]
+    spacing_mm: tuple[float, float]
+    endo_mm: FloatArray
+    epi_mm: FloatArray
+    areas_mm2: FloatArray
+
+    @property
+    def wall_mm(self) -> FloatArray:
+        """[360] wall thickness on each ray."""
+        return self.epi_mm - self.endo_mm
+
+    @property
+    def wall_max_mm(self) -> float:
+        """95th percentile of the rays' wall thickness, mm."""
+        return float(np.percentile(self.wall_mm, WALL_MAX_PERCENTILE))
+
+    def point_px(self, direction_deg: float, radius_mm: float) -> tuple[float, float]:
+        """The pixel (x, y) at a direction and distance from the centre."""
+        angle = np.deg2rad(direction_deg)
+        return (
+            self.centre_px[0] + radius_mm * float(np.cos(angle)) / self.spacing_mm[1],
+            self.centre_px[1] + radius_mm * float(np.sin(angle)) / self.spacing_mm[0],
+        )
+
+
+def rays_from_maps(
+    cavity: NDArray[np.float32], myocardium: NDArray[np.float32], spacing_mm: tuple[float, float]
+) -> Rays | None:
+    """The walls as a pair of maps shows them.
+
+    Args:
+        cavity: [rows, columns] membership of the cavity, 0 .. 1 (a probability or a binary label).
+        myocardium: [rows, columns] membership of the myocardium.
+        spacing_mm: (row, column) spacing.
+
+    Returns:
+        The rays, or None where there is no cavity.
+    """
+    pixel_mm2 = spacing_mm[0] * spacing_mm[1]
+    total = float(cavity.sum())
+    if total * pixel_mm2 <= 0.0:
+        return None
+    centre = (
+        float(cavity.sum(axis=0) @ np.arange(cavity.shape[1])) / total,
+        float(cavity.sum(axis=1) @ np.arange(cavity.shape[0])) / total,
+    )
+    step_mm = 0.25 * min(spacing_mm)
+    radii_mm = np.arange(0.0, _reach_mm(cavity + myocardium, centre, spacing_mm) + 4 * step_mm, step_mm)
+    map_x, map_y = _ray_map(centre, spacing_mm, radii_mm)
+    endo = _outermost_crossing(_sample(cavity, map_x, map_y), step_mm)
+    epi = _outermost_crossing(_sample(cavity + myocardium, map_x, map_y), step_mm)
+    areas = np.array([total, float(myocardium.sum())]) * pixel_mm2
+    return Rays(centre, spacing_mm, endo, np.maximum(epi, endo), areas)
+
+
+def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
+    """Mid-septum from where the RV touches the wall, or None where no RV is seen.
+
+    Args:
+        rays: the walls.
+        rv: [rows, columns] membership of the RV, 0 .. 1, on the same grid.
+    """
+    total = float(rv.sum())
+    if total < 1.0:
+        return None
+    near, far = CONTACT_MM
+    beyond = np.arange(near, far + 0.01, 0.5)
+    distance = rays.epi_mm[:, None] + beyond
+    map_x = rays.centre_px[0] + distance * _COS[:, None] / rays.spacing_mm[1]
+    map_y = rays.centre_px[1] + distance * _SIN[:, None] / rays.spacing_mm[0]
+    touching = _sample(rv, map_x.astype(np.float32), map_y.astype(np.float32)).max(axis=1) >= 0.5
+    arc = _longest_arc(touching)
+    if arc is not None and arc[1] >= MIN_CONTACT_DEG:
+        start, length = arc
+        return Septum((start + (length - 1) / 2) % 360.0, float(length))
+    x = float(rv.sum(axis=0) @ np.arange(rv.shape[1])) / total - rays.centre_px[0]
+    y = float(rv.sum(axis=1) @ np.arange(rv.shape[0])) / total - rays.centre_px[1]
+    direction = np.rad2deg(np.arctan2(y * rays.spacing_mm[0], x * rays.spacing_mm[1]))
+    return Septum(float(direction % 360.0), 0.0)
+
+
+def indices_from_rays(
+    rays: Rays, septum_deg: float, layout: IndexLayout = DEFAULT_LAYOUT, mirrored: bool = False
+) -> Indices:
+    """The L values, with sectors counted from mid-septum.
+
+    Args:
+        rays: the walls.
+        septum_deg: direction of mid-septum.
+        layout: M and N.
+        mirrored: the picture shows AS counter-clockwise of mid-septum, against the radiological view.
+    """
+    per_sector = RAYS // layout.sectors
+    offsets = (np.arange(layout.sectors * per_sector) + 0.5) * (360.0 / (layout.sectors * per_sector))
+    around = septum_deg + offsets if mirrored else septum_deg - offsets
+    wall = _at_angles(rays.wall_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
+    endo = _at_angles(rays.endo_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
+    half = layout.sectors // 2
+    dims = endo[: layout.diameters] + endo[half : half + layout.diameters]
+    return Indices(np.concatenate([wall, dims, rays.areas_mm2]), layout)
+
+
+def maps_from_labels(labels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    """RV, myocardium and cavity as float32 maps [rows, columns] of 0 and 1."""
+    return tuple((labels == k).astype(np.float32) for k in (Label.RV, Label.MYOCARDIUM, Label.CAVITY))
+
+
+def circular_median_deg(directions_deg: FloatArray) -> float:
+    """The direction among those given with the least summed angular distance to all of them.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    directions = np.asarray(directions_deg, dtype=float)
+    if directions.size == 0:
+        raise ValueError("no direction to take a median of")
+    apart = np.abs((directions[:, None] - directions + 180.0) % 360.0 - 180.0)
+    return float(directions[apart.sum(axis=0).argmin()])
+
+
+def angle_between_deg(a_deg: float, b_deg: float) -> float:
+    """Signed angle from b to a, -180 .. 180."""
+    return float((a_deg - b_deg + 180.0) % 360.0 - 180.0)
+
+
+def _reach_mm(support: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]) -> float:
+    """Largest distance from the centre at which the support can be non-zero."""
+    rows = np.flatnonzero(support.any(axis=1))
+    columns = np.flatnonzero(support.any(axis=0))
+    dx = max(centre[0] - columns[0], columns[-1] - centre[0]) + 1.0
+    dy = max(centre[1] - rows[0], rows[-1] - centre[1]) + 1.0
+    return float(np.hypot(dx * spacing_mm[1], dy * spacing_mm[0]))
+
+
+def _ray_map(
+    centre: tuple[float, float], spacing_mm: tuple[float, float], radii_mm: FloatArray
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixel coordinates (x, y) of every sample, each [360, len(radii_mm)]."""
+    map_x = centre[0] + np.outer(_COS / spacing_mm[1], radii_mm)
+    map_y = centre[1] + np.outer(_SIN / spacing_mm[0], radii_mm)
+    return map_x.astype(np.float32), map_y.astype(np.float32)
+
+
+def _sample(
+    values: NDArray[np.float32], map_x: NDArray[np.float32], map_y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    sampled: NDArray[np.float32] = cv2.remap(
+        values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
+    )
+    return sampled
+
+
+def _outermost_crossing(profiles: NDArray[np.float32], step_mm: float) -> FloatArray:
+    """Radius of the last 0.5-crossing on each row, 0 where a ray never reaches 0.5."""
+    inside = profiles >= 0.5
+    last = profiles.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    ray = np.arange(profiles.shape[0])
+    within = profiles[ray, last].astype(float)
+    beyond = profiles[ray, np.minimum(last + 1, profiles.shape[1] - 1)].astype(float)
+    drop = np.maximum(within - beyond, 1e-6)
+    radius = (last + np.clip((within - 0.5) / drop, 0.0, 1.0)) * step_mm
+    return np.where(inside.any(axis=1), radius, 0.0)
+
+
+def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Start and length, in rays, of the longest run on the circle, gaps up to GAP_DEG bridged."""
+    if touching.all():
+        return 0, RAYS
+    hits = np.flatnonzero(touching)
+    if hits.size == 0:
+        return None
+    gaps = np.diff(np.append(hits, hits[0] + RAYS)) - 1
+    breaks = np.flatnonzero(gaps > GAP_DEG)
+    if breaks.size == 0:
+        # Bridged all the way round: open the circle at its widest gap.
+        breaks = gaps.argmax(keepdims=True)
+    starts = np.roll(hits[(breaks + 1) % hits.size], 1)
+    ends = hits[breaks]
+    lengths = (ends - starts) % RAYS + 1
+    best = int(lengths.argmax())
+    return int(starts[best]), int(lengths[best])
+
+
+def _at_angles(values: FloatArray, angles_deg: FloatArray) -> FloatArray:
+    """Values on the rays, linearly interpolated at any angle."""
+    position = angles_deg % RAYS
+    below = np.floor(position).astype(int)
+    share = position - below
+    return values[below % RAYS] * (1 - share) + values[(below + 1) % RAYS] * share

@@ -1,0 +1,1 @@
+"""Training and evaluation: data sets, augmentation, the loops, the figures. Needs the extra ``train``."""

@@ -1,0 +1,68 @@
+"""Reader for ACDC (Bernard et al., IEEE TMI 37(11):2514-2525, 2018, doi 10.1109/TMI.2018.2837502).
+
+``patientNNN/patientNNN_frameTT.nii.gz`` + ``_gt.nii.gz`` + ``Info.cfg``. Arrays are (x, y, slice); the
+affine is the identity, so the spacing is taken from the header's zooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from lvedge.errors import DataError
+from lvedge.training.data.sample import MAP_LABELS, Sample
+
+NAME = "acdc"
+SCALE = np.uint8(255)
+
+
+def acdc_subjects(root: Path) -> dict[str, str]:
+    """Subject to diagnosis group (NOR, MINF, DCM, HCM, RV), sorted by name."""
+    folders = sorted(p for p in (root / NAME).glob("patient*") if p.is_dir())
+    if not folders:
+        raise DataError(f"no patient folders in {root / NAME}")
+    return {folder.name: read_info(folder)["Group"] for folder in folders}
+
+
+def read_info(folder: Path) -> dict[str, str]:
+    """The subject's ``Info.cfg`` as text by key."""
+    lines = (folder / "Info.cfg").read_text(encoding="utf-8").splitlines()
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines if ":" in line)}
+
+
+def read_acdc(root: Path, subject: str) -> Iterator[Sample]:
+    """Every slice of a subject at ED and ES, with and without LV.
+
+    Raises:
+        DataError: if a picture and its labels do not fit together.
+    """
+    folder = root / NAME / subject
+    info = read_info(folder)
+    for phase in ("ED", "ES"):
+        number = int(info[phase])
+        stem = folder / f"{subject}_frame{number:02d}"
+        image = nib.load(f"{stem}.nii.gz")  # type: ignore[attr-defined]
+        truth = nib.load(f"{stem}_gt.nii.gz")  # type: ignore[attr-defined]
+        pixels, labels = np.asarray(image.dataobj), np.asarray(truth.dataobj)
+        if pixels.shape != labels.shape:
+            raise DataError(f"{stem}: picture {pixels.shape} and labels {labels.shape} differ in shape")
+        zooms = image.header.get_zooms()
+        for k in range(pixels.shape[2]):
+            drawn = labels[:, :, k].T
+            yield Sample(
+                source=NAME,
+                subject=subject,
+                slice_index=k,
+                slice_count=pixels.shape[2],
+                frame_index=number - 1,
+                pixels=np.ascontiguousarray(pixels[:, :, k].T).astype(np.uint8),
+                maps=np.stack([(drawn == label).astype(np.uint8) * SCALE for label in MAP_LABELS], axis=-1),
+                spacing_mm=(float(zooms[1]), float(zooms[0])),
+                has_spacing=True,
+                has_rv=True,
+                phase=phase,
+                group=info["Group"],
+            )

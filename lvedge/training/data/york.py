@@ -1,0 +1,102 @@
+"""Reader for the York cardiac MRI set (Andreopoulos & Tsotsos, Medical Image Analysis 12(3):335-357, 2008).
+
+``images/mr_heart_pPPtTTzZ.png`` goes with cell [Z, TT − 1] of ``contours/manual_seg_32points_patP.mat``:
+65 × 2 columns (x, y), 1-based pixels; rows 0-31 endocardium, 33-64 epicardium; a 1 × 1 cell means no contour.
+There is no spacing: a nominal one is used and millimetres mean nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+from lvedge.errors import DataError
+from lvedge.training.data.sample import Sample
+
+NAME = "york"
+NOMINAL_SPACING_MM = 1.3
+POINTS = 32
+FINE = 8
+"""Sub-pixels a side when a contour is filled."""
+
+_IMAGE = re.compile(r"mr_heart_p(\d+)t(\d+)z(\d+)\.png")
+
+
+def york_subjects(root: Path) -> list[str]:
+    """Subject numbers as text, in numerical order."""
+    files = (root / NAME / "contours").glob("manual_seg_32points_pat*.mat")
+    subjects = sorted((re.sub(r"\D", "", p.stem.split("pat")[-1]) for p in files), key=int)
+    if not subjects:
+        raise DataError(f"no contour files in {root / NAME / 'contours'}")
+    return subjects
+
+
+def read_york(root: Path, subject: str) -> Iterator[Sample]:
+    """Every annotated frame of a subject, slice by slice and in time.
+
+    Raises:
+        DataError: if a picture has no contour or cannot be read.
+    """
+    file = root / NAME / "contours" / f"manual_seg_32points_pat{subject}.mat"
+    cells = loadmat(str(file))["manual_seg_32points"]
+    images = (root / NAME / "images").glob(f"mr_heart_p{int(subject):02d}t*z*.png")
+    places = sorted((int(m[3]), int(m[2]), p) for p in images if (m := _IMAGE.fullmatch(p.name)))
+    for slice_number, frame_number, path in places:
+        points = cells[slice_number, frame_number - 1]
+        if points.shape != (2 * POINTS + 1, 2):
+            raise DataError(f"{path.name}: no contour in {file.name}")
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if pixels is None:
+            raise DataError(f"{path} cannot be read as a picture")
+        contour = points.astype(np.float64) - 1.0
+        yield Sample(
+            source=NAME,
+            subject=subject,
+            slice_index=slice_number,
+            slice_count=cells.shape[0],
+            frame_index=frame_number - 1,
+            pixels=pixels,
+            maps=maps_from_contours(contour[:POINTS], contour[POINTS + 1 :], (pixels.shape[0], pixels.shape[1])),
+            spacing_mm=(NOMINAL_SPACING_MM, NOMINAL_SPACING_MM),
+            has_spacing=False,
+            has_rv=False,
+        )
+
+
+def maps_from_contours(
+    endo_px: NDArray[np.float64], epi_px: NDArray[np.float64] | None, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Filled contours as membership maps, each pixel weighted by the part of it that lies inside.
+
+    Args:
+        endo_px: [n, 2] endocardial points (x, y), 0-based pixel centres.
+        epi_px: [m, 2] epicardial points, or None where only the cavity was drawn.
+        shape: (rows, columns).
+
+    Returns:
+        [rows, columns, 3] uint8 maps of RV (all 0), myocardium and cavity.
+    """
+    cavity = _filled(endo_px, shape)
+    maps = np.zeros((*shape, 3), dtype=np.uint8)
+    maps[..., 2] = np.round(cavity * 255)
+    if epi_px is not None:
+        maps[..., 1] = np.round(np.clip(_filled(epi_px, shape) - cavity, 0.0, 1.0) * 255)
+    return maps
+
+
+def _filled(points_px: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    low = np.maximum(np.floor(points_px.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(points_px.max(axis=0)).astype(int) + 2, (shape[1], shape[0]))
+    fine = np.zeros(((high[1] - low[1]) * FINE, (high[0] - low[0]) * FINE), dtype=np.uint8)
+    corners = np.round((points_px - low + 0.5) * FINE - 0.5).astype(np.int32)
+    cv2.fillPoly(fine, [corners], 255)
+    part = cv2.resize(fine, (high[0] - low[0], high[1] - low[1]), interpolation=cv2.INTER_AREA)
+    filled = np.zeros(shape)
+    filled[low[1] : high[1], low[0] : high[0]] = part / 255.0
+    return filled

@@ -1,0 +1,143 @@
+"""The loop that every stage shares: schedule, averaging of weights, log, progress, checkpoints, resume."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from lvedge.training.checkpoint import read_checkpoint, write_checkpoint
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast.
+
+    Args:
+        steps: optimiser steps.
+        batch: samples a step.
+        learning_rate: peak of the cosine schedule.
+        warm_up: steps of linear warm-up.
+        weight_decay: AdamW's.
+        average: decay of the averaged weights.
+        every: steps between log lines and checkpoints.
+        seed: of everything random.
+        threads: torch threads, 0 for torch's own choice.
+    """
+
+    steps: int
+    batch: int = 16
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    weight_decay: float = 1e-3
+    average: float = 0.995
+    every: int = 50
+    seed: int = 0
+    threads: int = 0
+
+
+def rate_at(step: int, config: LoopConfig) -> float:
+    """Learning rate: linear warm-up, then half a cosine down to nothing."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    share = (step - config.warm_up) / max(config.steps - config.warm_up, 1)
+    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights a step towards the model's; counters are copied."""
+    for mean, value in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1.0 - decay)
+        else:
+            mean.copy_(value)
+
+
+def train(
+    model: nn.Module,
+    losses_of_step: Callable[[int], Losses],
+    watch: Callable[[nn.Module], dict[str, float]],
+    config: LoopConfig,
+    folder: Path,
+    name: str,
+    header: dict[str, Any],
+) -> nn.Module:
+    """Train until ``config.steps``, going on from the last checkpoint in the folder if there is one.
+
+    Args:
+        model: what is trained; its own parameters that require gradients.
+        losses_of_step: step number to named losses; their sum is minimised. Everything random in it
+            depends on the step number alone, so that a resumed run sees what an undisturbed one sees.
+        watch: figures of the averaged model on watched subjects, for the log.
+        config: how long and how fast.
+        folder: where checkpoint and log go.
+        name: of the stage; the checkpoint is ``<name>.pt``, the log ``<name>.jsonl``.
+        header: what a checkpoint has to say of itself (configurations).
+
+    Returns:
+        The averaged model.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    averaged = copy.deepcopy(model).eval()
+    path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
+    start, spent_s = 0, 0.0
+    if path.is_file():
+        content = read_checkpoint(path)
+        model.load_state_dict(content["model"])
+        averaged.load_state_dict(content["weights"])
+        optimiser.load_state_dict(content["optimiser"])
+        start, spent_s = content["step"], content["seconds"]
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic() - spent_s
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[loss]}"), refresh_per_second=1) as progress:
+        bar = progress.add_task(name, total=config.steps, completed=start, loss="")
+        running: dict[str, float] = {}
+        for step in range(start, config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = rate_at(step, config)
+            model.train()
+            losses = losses_of_step(step)
+            total = torch.stack(list(losses.values())).sum()
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimiser.step()
+            average_into(averaged, model, min(config.average, (step + 1) / (step + 10)))
+            for key, loss in losses.items():
+                running[key] = 0.9 * running.get(key, float(loss.detach())) + 0.1 * float(loss.detach())
+            progress.update(bar, advance=1, loss=f"loss {sum(running.values()):.3f}")
+            done = step + 1
+            if done % config.every == 0 or done == config.steps:
+                seconds = time.monotonic() - began
+                line = {"step": done, "seconds": round(seconds, 1), "rate": rate_at(step, config)}
+                line |= {f"loss_{key}": round(value, 5) for key, value in running.items()}
+                line |= {key: round(value, 4) for key, value in watch(averaged).items()}
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                content = {
+                    **header,
+                    "loop_config": asdict(config),
+                    "step": done,
+                    "seconds": seconds,
+                    "model": model.state_dict(),
+                    "weights": averaged.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                }
+                write_checkpoint(path, content)
+    return averaged
