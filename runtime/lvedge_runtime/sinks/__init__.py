@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Item = Measurement | Cycle | Rejected
 """What the stream yields."""
 
+NOTICE = "Research use, not for diagnosis"
+"""What every picture and the live terminal say."""
+
 STANDARD_OUTPUT = "-"
 """The target that stands for standard output, for sinks that write text."""
 

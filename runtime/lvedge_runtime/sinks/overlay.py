@@ -9,7 +9,7 @@ import numpy as np
 
 from lvedge.indices import Phase
 from lvedge.measurement import Cycle, Measurement
-from lvedge_runtime.sinks import canvas
+from lvedge_runtime.sinks import NOTICE, canvas
 from lvedge_runtime.sinks.canvas import Colour, Image
 from lvedge_runtime.sinks.heart import draw_heart
 
@@ -19,8 +19,6 @@ FOOTER_PX = 34
 COLUMN_PX = 380
 WIDTH_PX = HEART_PX + COLUMN_PX
 HEIGHT_PX = HEADER_PX + HEART_PX + FOOTER_PX
-
-NOTICE = "Research use, not for diagnosis"
 
 _LEFT = HEART_PX + 18
 _RIGHT = WIDTH_PX - 18

@@ -88,7 +88,7 @@ def frame_record(measurement: Measurement, engine: str, bundle: str) -> Record:
         "frame": measurement.frame.frame_index,
         "time_ms": number(measurement.frame.time_ms),
         "measured": measurement.measured,
-        "reason": measurement.reason,
+        "reason": measurement.reason if measurement.measured else measurement.reason or "no reason given",
         **indices_record(found.indices if found else None),
         "phase": None if phase is None else phase.value,
         "p_systole": number(found.p_systole) if found else None,
