@@ -65,7 +65,7 @@ def parse_uri(text: str, known: Collection[str], what: str = "source") -> Uri:
     Raises:
         UsageError: for an empty text, an unknown scheme, or a host or port that cannot be one.
     """
-    if not text or "\0" in text:
+    if not text:
         raise UsageError(f"an empty {what}: give one of {_listed(known)} or a path")
     found = _SCHEME.fullmatch(text)
     if found is None:
