@@ -42,7 +42,7 @@ class Locator(nn.Module):
         for outputs in reversed([first, *deeper[:-1]]):
             self.up.append(convolution(channels + outputs, outputs))
             channels = outputs
-        self.double = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.maps = nn.Conv2d(channels, len(LOCATOR_POINTS), 1)
         side = self.config.input_px // 2
         # Centre of a heat-map cell in input pixels.
@@ -57,7 +57,7 @@ class Locator(nn.Module):
             x = stage(x)
         x = self.context(x)
         for stage, skip in zip(self.up, reversed(skips), strict=True):
-            x = stage(torch.cat([self.double(x), skip], dim=1))
+            x = stage(torch.cat([self.enlarge(x), skip], dim=1))
         maps: Tensor = self.maps(x)
         return maps  # [B, 3, P/2, P/2]
 
