@@ -55,12 +55,12 @@ class Phantom:
         """Direction of mid-septum in the picture, degrees clockwise from "towards increasing columns"."""
         return self.placement.direction_deg(self.heart.septum_deg)
 
-    @property
+    @cached_property
     def orientation(self) -> Orientation:
         """Directions of rows and columns that agree with rotation and mirroring."""
         return self.placement.orientation
 
-    @property
+    @cached_property
     def position_mm(self) -> tuple[float, float, float]:
         """Patient coordinates (LPS) of the centre of the first pixel."""
         return self.placement.position_mm(self.depth_mm)
