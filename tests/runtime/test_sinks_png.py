@@ -58,6 +58,16 @@ def test_specks_get_no_outline(make_measurement):
     assert len(outline_from_measurement(measurement).rv) == 1
 
 
+def test_the_rv_has_no_outline_where_it_leaves_the_view(make_measurement):
+    measurement = make_measurement()
+    measurement.mask[1, 40:, :10] = 1.0
+    outline = outline_from_measurement(measurement)
+    for line in outline.rv:
+        in_view = measurement.view.points_in_view(line)
+        assert in_view.min() >= 0.4
+        assert in_view.max() <= 78.6
+
+
 def test_a_picture_shows_both_walls_in_their_colours(make_measurement):
     image = heart.draw_heart(make_measurement(), HEART_PX)
     assert image.shape == (HEART_PX, HEART_PX, 3)

@@ -72,10 +72,15 @@ def write(
     width = width_of(words, size)
     place = (round(at[0] - align * width), round(at[1]))
     if shaded:
-        top, left = max(place[1] - round(30 * size), 0), max(place[0] - 4, 0)
-        behind = image[top : place[1] + round(12 * size), left : place[0] + width + 4]
-        behind[:] = (behind * 0.4).astype(np.uint8)
+        shade(image, (place[0] - 4, place[1] - round(30 * size)), (width + 8, round(42 * size)))
     cv2.putText(image, words, place, FONT, size, colour, 1, cv2.LINE_AA)
+
+
+def shade(image: Image, corner: tuple[int, int], size: tuple[int, int], keep: float = 0.4) -> None:
+    """Darken a rectangle from its upper left corner (x, y), so that text on it can be read."""
+    left, top = max(corner[0], 0), max(corner[1], 0)
+    behind = image[top : max(corner[1] + size[1], 0), left : max(corner[0] + size[0], 0)]
+    behind[:] = (behind * keep).astype(np.uint8)
 
 
 def wrapped(words: str, width: int, size: float, lines: int) -> list[str]:

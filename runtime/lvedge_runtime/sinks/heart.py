@@ -73,7 +73,7 @@ def _panel(points: FloatArray, to_panel: FloatArray) -> FloatArray:
 
 def _draw_outline(image: Image, outline: Outline, to_panel: FloatArray, layout: IndexLayout) -> None:
     for line in outline.rv:
-        canvas.curve(image, _panel(line, to_panel), canvas.RV, 1, closed=True)
+        canvas.curve(image, _panel(line, to_panel), canvas.RV, 1)
     for sector in range(layout.sectors):
         start = outline.sector_start_deg(sector, layout)
         endo, epi = outline.wall_mm(start)
@@ -107,10 +107,12 @@ def _draw_legend(image: Image, has_rv: bool, inferred: bool) -> None:
     if has_rv:
         entries.append(("right ventricle", canvas.RV))
     entries.append(("mid-septum, inferred" if inferred else "mid-septum", canvas.SEPTUM))
+    width = 50 + max(canvas.width_of(words, 0.42) for words, _ in entries)
+    canvas.shade(image, (4, 4), (width, 8 + 19 * len(entries)))
     for line, (words, colour) in enumerate(entries):
         y = 22 + 19 * line
         canvas.curve(image, np.array([[12.0, y - 4.0], [30.0, y - 4.0]]), colour, 2)
-        canvas.write(image, words, (38, y), canvas.TEXT, 0.42, shaded=True)
+        canvas.write(image, words, (38, y), canvas.TEXT, 0.42)
 
 
 def _draw_scale(image: Image, mm_px: float) -> None:
@@ -148,7 +150,7 @@ def _draw_reason(image: Image, reason: str) -> None:
     size_px = image.shape[0]
     lines = canvas.wrapped(reason, size_px - 60, 0.5, 3)
     height = 46 + 22 * len(lines)
-    image[:height] = (image[:height] * 0.25).astype(np.uint8)
+    canvas.shade(image, (0, 0), (size_px, height), keep=0.25)
     canvas.write(image, "NOT MEASURED", (size_px / 2, 26), canvas.SEPTUM, 0.6, align=0.5)
     for k, line in enumerate(lines):
         canvas.write(image, line, (size_px / 2, 52 + 22 * k), canvas.TEXT, 0.5, align=0.5)

@@ -27,7 +27,7 @@ class Outline:
     Args:
         endo: [n, 2] closed outline of the cavity.
         epi: [n, 2] closed outline of cavity and wall together.
-        rv: closed outlines [n, 2] of the right ventricle, the largest first; none where it is not seen.
+        rv: lines [n, 2] along the right ventricle, open where it leaves the view; none where it is not seen.
         view: the window that the walls were read in.
         rays: the walls on rays from the cavity's centroid, in the view.
         septum_in_view_deg: mid-septum as seen in this frame, in the view.
@@ -73,24 +73,43 @@ def outline_from_measurement(measurement: Measurement) -> Outline | None:
     seen = view.septum_deg if measurement.septum_deg is None else measurement.septum_deg
     turned = seen - view.septum_deg
     in_view = SEPTUM_IN_VIEW_DEG - turned if view.mirrored else SEPTUM_IN_VIEW_DEG + turned
-    return Outline(endo[0], epi[0], tuple(_level_lines(mask[Label.RV], view)), view, rays, in_view % 360.0)
+    rv = [part for line in _level_lines(mask[Label.RV], view) for part in _inside_view(line, view)]
+    return Outline(
+        endo=view.points_in_source(endo[0]),
+        epi=view.points_in_source(epi[0]),
+        rv=tuple(view.points_in_source(part) for part in rv),
+        view=view,
+        rays=rays,
+        septum_in_view_deg=in_view % 360.0,
+    )
 
 
 def _level_lines(probability: NDArray[np.float32], view: View, least_px: float = 12.0) -> list[FloatArray]:
-    """Closed lines [n, 2] at 0.5, in source pixels, the largest first, without specks under ``least_px``."""
-    size = (probability.shape[1] * FINE, probability.shape[0] * FINE)
+    """Closed lines [n, 2] at 0.5, in view pixels, the largest first, without specks under ``least_px``."""
+    size = (view.size_px * FINE, view.size_px * FINE)
     fine = cv2.resize(probability, size, interpolation=cv2.INTER_LINEAR)
     inside = (fine >= 0.5).astype(np.uint8)
     lines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     kept = [line for line in lines if cv2.contourArea(line) >= least_px * FINE * FINE]
     kept.sort(key=cv2.contourArea, reverse=True)
-    return [view.points_in_source(_in_view(line.reshape(-1, 2).astype(float))) for line in kept]
+    return [_smoothed(line.reshape(-1, 2).astype(float)) for line in kept]
 
 
-def _in_view(points: FloatArray) -> FloatArray:
+def _smoothed(points: FloatArray) -> FloatArray:
     """An outline of the enlarged view, smoothed along itself, in pixels of the view."""
     half = SMOOTH_POINTS // 2
     padded = np.concatenate([points[-half:], points, points[:half]])
     kernel = np.full(SMOOTH_POINTS, 1.0 / SMOOTH_POINTS)
     smooth = np.column_stack([np.convolve(padded[:, axis], kernel, mode="valid") for axis in (0, 1)])
     return (smooth + 0.5) / FINE - 0.5
+
+
+def _inside_view(line: FloatArray, view: View) -> list[FloatArray]:
+    """The parts of a closed line that do not run along the view's border."""
+    border = ((line < 0.5) | (line > view.size_px - 1.5)).any(axis=1)
+    if not border.any():
+        return [np.concatenate([line, line[:1]])]
+    start = int(border.argmax())
+    turned, border = np.roll(line, -start, axis=0), np.roll(border, -start)
+    parts = np.split(np.arange(len(line)), np.flatnonzero(border))
+    return [turned[part[1:]] for part in parts if part.size > SMOOTH_POINTS]
