@@ -45,7 +45,7 @@ def demo_phantoms(slices: int = DEMO_SLICES, phases: int = DEMO_PHASES) -> tuple
     """
     middle = Phantom(
         heart=replace(HEARTS["healthy"], frames=phases),
-        placement=Placement(rows=160, columns=160, spacing_mm=(1.8, 1.8), offset_mm=(-14.0, -8.0)),
+        placement=Placement(rows=152, columns=152, spacing_mm=(1.9, 1.9), offset_mm=(-14.0, -8.0)),
         seed=1,
         series="demo",
         subject=Subject(sex="F", age_years=52.0),
@@ -125,7 +125,7 @@ def stored_pixels(phantom: Phantom, frame: int) -> NDArray[np.uint16]:
 
 _PERSON_AND_SCAN: dict[str, object] = {
     "SpecificCharacterSet": "ISO_IR 100",
-    "ImageType": ["ORIGINAL", "PRIMARY", "M", "NONE"],
+    "ImageType": ["ORIGINAL", "PRIMARY", "OTHER"],
     "SOPClassUID": MRImageStorage,
     "StudyDate": STUDY_DATE,
     "SeriesDate": STUDY_DATE,
