@@ -67,6 +67,8 @@ def parse_uri(text: str, known: Collection[str], what: str = "source") -> Uri:
     """
     if not text:
         raise UsageError(f"an empty {what}: give one of {_listed(known)} or a path")
+    if "\0" in text:
+        raise UsageError(f"{text!r}: a {what} cannot hold a NUL character")
     found = _SCHEME.fullmatch(text)
     if found is None:
         return Uri(scheme="", path=text)

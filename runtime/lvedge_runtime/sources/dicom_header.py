@@ -165,6 +165,8 @@ class _Walk:
                 value = _text(self.data[start:position], form)
                 if value:
                     values[keyword] = value
+        if position != self.size:
+            raise IndexError
         return Header(values)
 
     def _element(self, position: int, explicit: bool) -> tuple[int, bytes, int, int]:

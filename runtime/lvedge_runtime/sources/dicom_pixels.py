@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lvedge.errors import SourceError
 from lvedge.frame import Pixels
-from lvedge_runtime.sources.dicom_header import DOUBLE_PIXELS, FLOAT_PIXELS, Header
+from lvedge_runtime.sources.dicom_header import DEFLATED, DOUBLE_PIXELS, FLOAT_PIXELS, Header
 from lvedge_runtime.sources.dicom_image import Image
 from lvedge_runtime.sources.picture import COLOUR, grey_from_array
 
@@ -94,25 +94,25 @@ def _stored_by_pydicom(image: Image) -> NDArray[Any]:
     import pydicom
     from pydicom.pixels.utils import pixel_array
 
-    syntax = pydicom.uid.UID(image.header.text("TransferSyntaxUID"))
     logger = logging.getLogger("pydicom")
     level = logger.level
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL)
+        syntax = pydicom.uid.UID(image.header.text("TransferSyntaxUID"))
+        index = image.index if image.frames > 1 else None
         try:
-            index = image.index if image.frames > 1 else None
-            array: NDArray[Any] = pixel_array(image.path, index=index)
-        except (RuntimeError, NotImplementedError) as err:
-            if syntax.is_compressed and "missing dependencies" in str(err):
-                raise SourceError(
-                    f"compressed as {syntax.name}: decoding needs pip install python-gdcm"
-                ) from err
-            raise SourceError(f"pixel data that cannot be decoded ({syntax.name})") from err
+            # Read in full where pixels cannot be found without inflating the whole data set.
+            source = pydicom.dcmread(image.path) if syntax in DEFLATED else image.path
+            array: NDArray[Any] = pixel_array(source, index=index)
         except Exception as err:  # a damaged file can raise nearly anything
-            raise SourceError(
-                f"damaged or truncated pixel data ({syntax.name}); export the file again"
-            ) from err
+            if "missing dependencies" in str(err):
+                reason = f"compressed as {syntax.name}: decoding needs pip install python-gdcm"
+            elif isinstance(err, (NotImplementedError, RuntimeError)):
+                reason = f"pixel data that cannot be decoded ({syntax.name}); export the file uncompressed"
+            else:
+                reason = f"damaged or truncated pixel data ({syntax.name}); export the file again"
+            raise SourceError(reason) from err
         finally:
             logger.setLevel(level)
     return array

@@ -1,0 +1,18 @@
+"""What all tests share: where the real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with real images; a test that needs it is skipped where it is absent."""
+    said = os.environ.get("LVEDGE_DATA")
+    root = Path(said) if said else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}: set LVEDGE_DATA to its folder")
+    return root
