@@ -125,7 +125,7 @@ def _paint_mediastinum(
     centre = (rng.uniform(-54, -44), rng.uniform(0, 16))
     pad = ellipse(x, y, centre, (rng.uniform(24, 36), rng.uniform(26, 46)), rng.uniform(-25, 25))
     streaks = cloud(rng, canvas.water.shape, 3.0 * edge / look.edge_mm)
-    amount = np.clip(rng.uniform(0.55, 0.8) + 0.12 * streaks, 0.05, 0.95).astype(np.float32)
+    amount = np.clip(rng.uniform(0.40, 0.70) + 0.07 * streaks, 0.05, 0.95).astype(np.float32)
     canvas.paint(
         chest * cover(pad, 2 * edge), water=look.muscle * (1 - amount), fat=look.fat * amount * tissue
     )

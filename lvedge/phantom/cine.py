@@ -256,7 +256,7 @@ class Phantom:
         canvas.paint(cover(wrapped, edge), fat=look.fat)
         canvas.paint(cover(inside + np.float32(heart.rv_wall_mm), edge), water=muscle)
         mottle = np.clip(cloud(rng, muscle.shape, 6.0 / self._px_mm), -2.0, 1.0)
-        blood = np.float32(look.rv_blood) * (1.0 + (0.10 + np.float32(look.flow)) * mottle)
+        blood = np.float32(look.rv_blood) * (1.0 + (0.14 + np.float32(look.flow)) * mottle)
         canvas.paint(cover(inside, edge), water=blood)
 
     def _paint_papillaries(

@@ -35,22 +35,22 @@ class Look:
 
     grey_level: float = 420.0
     myocardium: float = 0.34
-    rv_blood: float = 0.80
+    rv_blood: float = 0.74
     fat: float = 1.15
     muscle: float = 0.22
     liver: float = 0.30
     lung: float = 0.035
     texture: float = 0.08
-    flow: float = 0.07
+    flow: float = 0.06
     noise: float = 0.022
     bias: float = 0.35
     banding: float = 0.5
-    edge_mm: float = 1.8
-    trabeculation: float = 0.6
+    edge_mm: float = 1.2
+    trabeculation: float = 0.75
     epicardial_fat_mm: float = 3.0
     chest_fat_mm: float = 14.0
     chest_wall_mm: float = 13.0
-    body_scale: float = 1.0
+    body_scale: float = 1.1
     diaphragm_mm: float = 37.0
 
     @classmethod
@@ -58,22 +58,22 @@ class Look:
         """A look drawn from what scanners, coils and people differ in."""
         return cls(
             grey_level=float(rng.uniform(120, 1200)),
-            myocardium=float(rng.uniform(0.22, 0.50)),
-            rv_blood=float(rng.uniform(0.60, 1.05)),
+            myocardium=float(rng.uniform(0.26, 0.62)),
+            rv_blood=float(rng.uniform(0.50, 0.98)),
             fat=float(rng.uniform(0.75, 1.7)),
             muscle=float(rng.uniform(0.14, 0.32)),
             liver=float(rng.uniform(0.18, 0.45)),
             lung=float(rng.uniform(0.01, 0.07)),
             texture=float(rng.uniform(0.04, 0.14)),
-            flow=float(rng.uniform(0.03, 0.16)),
+            flow=float(rng.uniform(0.02, 0.16)),
             noise=float(rng.uniform(0.008, 0.06)),
             bias=float(rng.uniform(0.0, 0.7)),
             banding=float(rng.uniform(0.0, 0.9)),
-            edge_mm=float(rng.uniform(1.2, 2.8)),
+            edge_mm=float(rng.uniform(0.8, 2.2)),
             trabeculation=float(rng.uniform(0.0, 0.9)),
             epicardial_fat_mm=float(rng.uniform(0.0, 6.0)),
             chest_fat_mm=float(rng.uniform(4.0, 32.0)),
             chest_wall_mm=float(rng.uniform(8.0, 20.0)),
-            body_scale=float(rng.uniform(0.88, 1.2)),
+            body_scale=float(rng.uniform(0.95, 1.35)),
             diaphragm_mm=float(rng.uniform(33.0, 52.0)),
         )
