@@ -113,7 +113,8 @@ def test_sinks_survive_an_error_of_the_run(tmp_path, make_measurement):
 
 def test_nothing_heavy_is_imported_before_it_is_chosen():
     code = (
-        "import sys, lvedge_runtime.sinks, lvedge_runtime.sinks.jsonl, lvedge_runtime.sinks.term\n"
+        "import sys, lvedge_runtime.cli\n"
+        "from lvedge_runtime.sinks import jsonl, csvfile, png, nifti, term\n"
         "print([m for m in ('rich', 'nibabel', 'onnxruntime', 'pydicom', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +14,9 @@ from lvedge.measurement import Measurement
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import made_folder, write_whole
 from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,9 @@ def image_from_labels(data: NDArray[np.uint8], geometry: SeriesGeometry) -> nib.
         geometry: affine, zooms and form codes; a second affine where the source has one. They are taken as
             they are, even where zooms and affine contradict each other.
     """
+    # The volumes come last; the first measurement does not wait for this package.
+    import nibabel as nib
+
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_data_shape(data.shape)
