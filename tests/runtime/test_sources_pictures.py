@@ -260,7 +260,7 @@ def test_a_camera_is_live_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
         read("camera:3", spacing_mm=(1.4, 1.4))
 
 
-@pytest.mark.parametrize("uri", ["camera:", "camera:front", "camera:-1"])
+@pytest.mark.parametrize("uri", ["camera:x", "camera:front", "camera:-1"])
 def test_a_camera_has_a_number(uri: str) -> None:
     with pytest.raises(UsageError, match="a camera is named by its number"):
         open_source(uri)

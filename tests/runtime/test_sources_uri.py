@@ -76,6 +76,12 @@ def test_every_source_of_the_registry_can_be_opened(scheme: str) -> None:
     assert source.live == (scheme == "camera")
 
 
+@pytest.mark.parametrize("scheme", sorted(SOURCES.keys() - {"demo"}))
+def test_a_source_that_names_nothing_is_refused(scheme: str) -> None:
+    with pytest.raises(UsageError, match=f"write what to read behind {scheme}:"):
+        open_source(f"{scheme}:")
+
+
 def test_a_scheme_that_does_not_exist_lists_those_that_do() -> None:
     with pytest.raises(UsageError, match="known: demo:, dicom:, nifti:, npz:, png:, video:, camera:"):
         open_source("dicomweb+http://host/x")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
+from lvedge.errors import UsageError
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.source import Source, SourceOptions, spacing_from_text
 from lvedge_runtime.uri import Uri, parse_uri
@@ -27,7 +28,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
     """The source that a URI or a bare path names; nothing is read before ``with``.
 
     Raises:
-        UsageError: for an unknown scheme.
+        UsageError: for an unknown scheme, or one that lacks what it names.
         SourceError: for a bare path that does not exist or whose content is not recognised.
     """
     parsed = parse_uri(uri, SOURCES)
@@ -35,6 +36,8 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
         from lvedge_runtime.sources.recognise import scheme_of
 
         parsed = Uri(scheme=scheme_of(Path(parsed.path)), path=parsed.path)
+    elif not parsed.path and parsed.scheme != "demo":
+        raise UsageError(f"{uri!r}: write what to read behind {parsed.scheme}:")
     module, name = SOURCES[parsed.key].split(":")
     source: Source = getattr(import_module(module), name)(parsed, options or SourceOptions())
     return source

@@ -32,7 +32,7 @@ class DicomSource(BaseSource):
 
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
-        self.path = Path(uri.path or ".")
+        self.path = Path(uri.path)
         self._rejected: list[Rejected] = []
         self._stacks: list[Stack] = []
 

@@ -106,7 +106,7 @@ def _stored_by_pydicom(image: Image) -> NDArray[Any]:
             source = pydicom.dcmread(image.path) if syntax in DEFLATED else image.path
             array: NDArray[Any] = pixel_array(source, index=index)
         except Exception as err:  # a damaged file can raise nearly anything
-            if "missing dependencies" in str(err):
+            if "gdcm - requires" in str(err):
                 reason = f"compressed as {syntax.name}: decoding needs pip install python-gdcm"
             elif isinstance(err, (NotImplementedError, RuntimeError)):
                 reason = f"pixel data that cannot be decoded ({syntax.name}); export the file uncompressed"

@@ -42,7 +42,7 @@ class NiftiSource(BaseSource):
 
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
-        self.path = Path(uri.path or ".")
+        self.path = Path(uri.path)
         self._files: list[tuple[Path, str, str]] = []
 
     def __enter__(self) -> NiftiSource:

@@ -45,7 +45,7 @@ class PngSource(BaseSource):
 
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
-        self.path = Path(uri.path or ".")
+        self.path = Path(uri.path)
         self._series: list[tuple[str, list[list[_Picture]]]] = []
 
     def __enter__(self) -> PngSource:

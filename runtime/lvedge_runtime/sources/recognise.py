@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ ACCEPTED = "a DICOM file or folder, NIfTI (.nii, .nii.gz), an .npz, a picture or
 
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 _NIFTI = (b"n+1\0", b"n+2\0", b"ni1\0", b"ni2\0")
-# A folder is what most of its files could be read as; these are asked for in this order.
+# What a folder is read as where it holds files of several kinds: the first of these.
 _IN_FOLDERS = ("dicom", "nifti", "png")
 
 
@@ -23,13 +24,20 @@ def scheme_of(path: Path) -> str:
         SourceError: if there is no such path, or nothing in it is recognised.
     """
     if path.is_dir():
-        found = {scheme_of_bytes(_beginning(file)) for file, _ in files_under(path)}
+        found = set()
+        for file, _ in files_under(path):
+            scheme = scheme_of_bytes(_beginning(file))
+            if scheme == _IN_FOLDERS[0]:
+                return scheme
+            found.add(scheme)
         for scheme in _IN_FOLDERS:
             if scheme in found:
                 return scheme
         raise SourceError(f"{path}: nothing in the folder is recognised; accepted are {ACCEPTED}")
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{path}: cannot be read: no permission")
     recognised = scheme_of_bytes(_beginning(path))
     if recognised is not None:
         return recognised
@@ -55,8 +63,8 @@ def _beginning(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(4096)
-    except OSError as err:
-        raise SourceError(f"{path}: cannot be read: {err.strerror or err}") from err
+    except OSError:
+        return b""
 
 
 def _inflated(beginning: bytes) -> bytes:
