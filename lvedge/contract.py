@@ -11,6 +11,7 @@ Three graphs make a bundle:
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,3 +112,54 @@ class State:
     def as_inputs(self) -> dict[str, Floats]:
         """Tensor name to array, as a graph takes it."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gives; the arrays are the caller's.
+
+    Args:
+        indices: [B, L] values in view pixels and square view pixels.
+        phase: [B, 2] probabilities of diastole and systole.
+        mask: [B, 4, S, S] label probabilities.
+        features: [B, F] the vector that a replay starts from.
+        state: the state after the frame.
+    """
+
+    indices: Floats
+    phase: Floats
+    mask: Floats
+    features: Floats
+    state: State
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What a replayed step gives; the arrays are the caller's.
+
+    Args:
+        indices: [B, L] as in ``StepResult``.
+        phase: [B, 2] as in ``StepResult``.
+        state: the state after the frame.
+    """
+
+    indices: Floats
+    phase: Floats
+    state: State
+
+
+class Stepper(Protocol):
+    """Whatever executes the three graphs: an engine of the runtime, or the network itself in evaluation."""
+
+    @property
+    def shapes(self) -> ContractShapes:
+        """Sizes of all tensors."""
+
+    def step(self, frame: Floats, state: State) -> StepResult:
+        """One frame [B, 1, S, S] through all four layers."""
+
+    def replay(self, features: Floats, state: State) -> ReplayResult:
+        """One feature vector [B, F] through the recurrent and the classification layer."""
+
+    def locate(self, frame: Floats) -> tuple[Floats, Floats]:
+        """Full frames [B, 1, P, P] to points [B, 3, 2] and confidences [B, 3]."""
