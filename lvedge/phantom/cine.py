@@ -32,7 +32,7 @@ class Phantom:
         look: signals, noise, body habitus.
         seed: decides the trunk's shapes, textures and noise.
         series: name of the series.
-        slice_index: position in the stack, from 0 at the base.
+        slice_index: position in the stack, from 0.
         slice_count: number of slices of the stack, or None.
         depth_mm: how far towards the apex this slice lies from the stack's middle.
         subject: what the frames say of the person.
@@ -201,33 +201,43 @@ class Phantom:
     def _paint_heart(self, canvas: Canvas, frame: int, rng: np.random.Generator) -> None:
         heart, look = self.heart, self.look
         edge = max(look.edge_mm, self._px_mm)
-        muscle = self._texture
         dx, dy = heart.shift_mm(frame)
         x, y = self._points[0] - np.float32(dx), self._points[1] - np.float32(dy)
         rho = np.sqrt(x * x + y * y)
         theta = np.float32(np.deg2rad(heart.septum_deg)) - np.arctan2(y, x)
         place = np.mod((theta * np.float32(TABLE / (2 * np.pi)) + np.float32(0.5)).astype(np.int32), TABLE)
-        endo_mm, epi_mm = _table(heart.endo(frame))[place], _table(heart.epi(frame))[place]
-        rough, fat_mm = self._roughness
-        outside = rho - epi_mm
+        epi_mm = _table(heart.epi(frame))
+        fat_mm, outside = self._roughness[1][place], rho - epi_mm[place]
         if heart.rv_contact_deg > 0:
-            self._paint_rv(
-                canvas, frame, rng, outside=outside, theta=theta, fat_mm=fat_mm[place], muscle=muscle
-            )
+            self._paint_rv(canvas, frame, rng, outside=outside, theta=theta, fat_mm=fat_mm)
         else:
-            canvas.paint(cover(fat_mm[place] - outside, edge), fat=look.fat)
-        canvas.paint(cover(-outside, edge), water=muscle)
-        depth = endo_mm - rho
+            canvas.paint(cover(fat_mm - outside, edge), fat=look.fat)
+        near = self._around_lv(float(epi_mm.max()) + 2 * edge, (dx, dy))
+        x, y, rho, place = x[near], y[near], rho[near], place[near]
+        lv, muscle = canvas.part(*near), self._texture[near]
+        lv.paint(cover(-outside[near], edge), water=muscle)
+        depth = _table(heart.endo(frame))[place] - rho
+        cavity = cover(depth, edge)
         blood = 1.0 + np.float32(look.flow) * cloud(rng, muscle.shape, 9.0 / self._px_mm)
         blood -= np.float32(0.25 * look.flow * heart.contraction[frame])
         if heart.trabeculae_mm > 0:
             shrunk = float(heart.endo(frame).cos[0]) / (heart.diameter_ed_mm / 2)
-            reach = np.float32(heart.trabeculae_mm * shrunk) * (np.float32(0.25) + rough[place])
-            layer = cover(reach - depth, edge) * np.float32(look.trabeculation) * rough[place]
+            rough = self._roughness[0][place]
+            reach = np.float32(heart.trabeculae_mm * shrunk) * (np.float32(0.25) + rough)
+            layer = cover(reach - depth, edge) * np.float32(look.trabeculation) * rough
             blood += layer * (muscle - blood)
-        canvas.paint(cover(depth, edge), water=blood)
+        lv.paint(cavity, water=blood)
         if heart.papillary_mm > 0:
-            self._paint_papillaries(canvas, frame, x=x, y=y, muscle=muscle, cavity=cover(depth, edge))
+            self._paint_papillaries(lv, frame, x=x, y=y, muscle=muscle, cavity=cavity)
+
+    def _around_lv(self, reach_mm: float, shift_mm: tuple[float, float]) -> tuple[slice, slice]:
+        """Rows and columns of the window within reach of the LV centre."""
+        rows, columns = self._window
+        x, y = self.placement.picture_point(*shift_mm)
+        return (
+            _bounds(y - rows.start, reach_mm / self.placement.spacing_mm[0], rows.stop - rows.start),
+            _bounds(x - columns.start, reach_mm / self.placement.spacing_mm[1], columns.stop - columns.start),
+        )
 
     def _paint_rv(
         self,
@@ -238,9 +248,8 @@ class Phantom:
         outside: Pixels,
         theta: Pixels,
         fat_mm: Pixels,
-        muscle: Pixels,
     ) -> None:
-        heart, look = self.heart, self.look
+        heart, look, muscle = self.heart, self.look, self._texture
         edge = max(look.edge_mm, self._px_mm)
         around = np.mod(theta + np.float32(np.pi), np.float32(2 * np.pi)) - np.float32(np.pi)
         value = heart.rv_field(outside, around, frame)

@@ -29,6 +29,10 @@ class Canvas:
         """A part of the canvas that can be painted without touching this one."""
         return Canvas(self.water[rows, columns].copy(), self.fat[rows, columns].copy())
 
+    def part(self, rows: slice, columns: slice) -> Canvas:
+        """A part of the canvas; painting it paints this one."""
+        return Canvas(self.water[rows, columns], self.fat[rows, columns])
+
     def paint(self, cover: Pixels, water: Pixels | float = 0.0, fat: Pixels | float = 0.0) -> None:
         """Lay a tissue over what is there, where ``cover`` (0 to 1) says so."""
         np.add(self.water, cover * (water - self.water), out=self.water)

@@ -57,10 +57,11 @@ def preset_phantom(name: str, placement: Placement | None = None, seed: int = 0)
 
 
 def stack(phantom: Phantom, count: int = 3, distance_mm: float = SLICE_DISTANCE_MM) -> tuple[Phantom, ...]:
-    """Slices from base to apex of one heart, the given phantom being the middle one.
+    """Slices of one heart, the given phantom being the middle one.
 
     Towards the apex the cavity narrows, the RV recedes and the papillary muscles merge with the wall;
-    towards the base the RV deepens. All slices share grid, look and beat.
+    towards the base the RV deepens. All slices share grid, look and beat. They are numbered as a source
+    sorts them, by position along the slice normal: from the apex, or from the base in a mirrored picture.
 
     Raises:
         ValueError: if count is below 1.
@@ -69,9 +70,10 @@ def stack(phantom: Phantom, count: int = 3, distance_mm: float = SLICE_DISTANCE_
         raise ValueError(f"a stack needs at least one slice, not {count}")
     slices = []
     for index in range(count):
-        level = 2.0 * index / (count - 1) - 1.0 if count > 1 else 0.0
+        level = 1.0 - 2.0 * index / (count - 1) if count > 1 else 0.0
+        level = -level if phantom.placement.mirrored else level
         heart = _heart_at_level(phantom.heart, level)
-        depth = (index - (count - 1) / 2) * distance_mm
+        depth = level * distance_mm * (count - 1) / 2
         slices.append(replace(phantom, heart=heart, slice_index=index, slice_count=count, depth_mm=depth))
     return tuple(slices)
 

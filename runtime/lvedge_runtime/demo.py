@@ -18,7 +18,7 @@ from lvedge.frame import Subject
 from lvedge.phantom import HEARTS, Phantom, Placement, stack
 
 DEMO_SLICES = 3
-DEMO_PHASES = 25
+DEMO_PHASES = 20
 STUDY_DATE = "20240229"
 STUDY_TIME = "101500"
 IMPLEMENTATION_UID = UID("2.25.305828488182831875890203105390285383139")
@@ -38,7 +38,7 @@ _NAMESPACE = uuid.UUID("e6140ad7-22b8-5f8c-9d3a-6c1f1fd5b0a3")
 
 
 def demo_phantoms(slices: int = DEMO_SLICES, phases: int = DEMO_PHASES) -> tuple[Phantom, ...]:
-    """The demo's slices, base to apex: a healthy heart of a 52-year-old woman.
+    """The demo's slices, apex to base: a healthy heart of a 52-year-old woman.
 
     Raises:
         ValueError: if slices or phases are below 1.
@@ -58,7 +58,7 @@ def write_demo(folder: Path, slices: int = DEMO_SLICES, phases: int = DEMO_PHASE
 
     Args:
         folder: where to write; made where it does not exist.
-        slices: number of slices, base to apex.
+        slices: number of slices, apex to base.
         phases: number of frames of each slice.
 
     Returns:

@@ -255,14 +255,18 @@ def test_frames_carry_their_place_in_the_cine() -> None:
         phantom.frame(25)
 
 
-def test_a_stack_narrows_towards_the_apex_along_the_normal() -> None:
+def test_a_stack_is_numbered_along_its_normal_and_narrows_towards_the_apex() -> None:
     slices = stack(preset_phantom("healthy"), 5)
     assert [p.slice_index for p in slices] == [0, 1, 2, 3, 4]
     areas = [p.indices(0).areas_mm2[0] for p in slices]
-    assert areas == sorted(areas, reverse=True)
+    assert areas == sorted(areas)
     assert slices[2].heart == HEARTS["healthy"]
     steps = np.diff([p.position_mm for p in slices], axis=0)
-    np.testing.assert_allclose(steps, np.tile(-10.0 * slices[0].orientation.normal, (4, 1)), atol=1e-4)
+    np.testing.assert_allclose(steps, np.tile(10.0 * slices[0].orientation.normal, (4, 1)), atol=1e-4)
+    mirrored = stack(preset_phantom("healthy", Placement(mirrored=True)), 3)
+    assert mirrored[0].indices(0).areas_mm2[0] > mirrored[2].indices(0).areas_mm2[0]
+    along = [np.array(p.position_mm) @ p.orientation.normal for p in mirrored]
+    assert along == sorted(along)
     with pytest.raises(ValueError, match="at least one slice"):
         stack(slices[0], 0)
 
