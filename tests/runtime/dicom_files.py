@@ -12,9 +12,24 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
+from lvedge.frame import Frame, Rejected
+from lvedge_runtime.sources import SourceOptions, open_source
+
 ROW, COLUMN = (0.8, 0.6, 0.0), (0.0, 0.0, -1.0)
 NORMAL = np.cross(ROW, COLUMN)
 SERIES_UID = "1.2.826.0.1.3680043.10.1.7"
+
+
+def read_dicom(path: Path, **options: Any) -> tuple[list[Frame], list[tuple[str, str]]]:
+    """All frames, and of all rejected items name and reason."""
+    with open_source(f"dicom:{path}", SourceOptions(**options)) as source:
+        items = list(source)
+    frames = [item for item in items if isinstance(item, Frame)]
+    return frames, [(item.item, item.reason) for item in items if isinstance(item, Rejected)]
+
+
+def places(frames: list[Frame]) -> list[tuple[int, int]]:
+    return [(frame.slice_index, frame.frame_index) for frame in frames]
 
 
 def picture(rows: int = 24, columns: int = 20, seed: int = 0, kind: str = "uint16") -> NDArray[Any]:
