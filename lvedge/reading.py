@@ -1,0 +1,131 @@
+"""Reading a mask: is there an LV, where, and what does its drawn geometry measure?
+
+This is the geometric reading that stands beside the network's regression, and the judge of whether a frame
+shows an LV at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lvedge.geometry import Rays, Septum, angle_between_deg, indices_from_rays, rays_from_maps, septum_from_map
+from lvedge.indices import DEFAULT_LAYOUT, IndexLayout, Indices, Label
+from lvedge.view import SEPTUM_IN_VIEW_DEG, View
+
+Mask = NDArray[np.float32]
+
+MIN_CAVITY_MM2 = 20.0
+MIN_WALL_MM2 = 100.0
+MIN_CLOSED = 0.5
+MIN_CONFIDENCE = 0.6
+WALL_SEEN_MM = 1.5
+
+
+@dataclass(frozen=True)
+class MaskReading:
+    """What a mask in a view shows.
+
+    Args:
+        rays: the walls, in view pixels and mm.
+        septum: mid-septum as this mask's RV shows it, in the view; None where no RV is seen.
+        indices: the values read geometrically, sectors from the seen septum, else from the view's axis.
+        closed: share of rays with a wall, 0 .. 1.
+        confidence: mean probability of the label over the LV, 0 .. 1.
+        entropy: mean entropy of the labels within 6 mm of the walls, in nats.
+        other_share: cavity outside the LV's own piece, as a share of all cavity.
+    """
+
+    rays: Rays
+    septum: Septum | None
+    indices: Indices
+    closed: float
+    confidence: float
+    entropy: float
+    other_share: float
+
+    @property
+    def septum_in_view_deg(self) -> float:
+        """Direction of mid-septum in the view: as seen, else the view's own axis."""
+        return self.septum.direction_deg if self.septum is not None else SEPTUM_IN_VIEW_DEG
+
+
+@dataclass(frozen=True)
+class NoVentricle:
+    """Why a mask shows no LV."""
+
+    reason: str
+
+
+def read_mask(mask: Mask, mm_per_px: float, layout: IndexLayout = DEFAULT_LAYOUT) -> MaskReading | NoVentricle:
+    """The geometric reading of a mask.
+
+    Args:
+        mask: [4, S, S] label probabilities in the view.
+        mm_per_px: size of a view pixel.
+        layout: M and N.
+    """
+    piece = _largest_piece(mask[Label.CAVITY] >= 0.5)
+    if piece is None:
+        return NoVentricle("no LV cavity in this frame")
+    wall = mask[Label.MYOCARDIUM] + mask[Label.CAVITY]
+    heart = _piece_touching(wall >= 0.5, piece)
+    near = cv2.dilate(heart.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    grown = cv2.dilate(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    cavity = np.where(grown, mask[Label.CAVITY], np.float32(0.0))
+    myocardium = np.where(near, mask[Label.MYOCARDIUM], np.float32(0.0))
+    rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px))
+    if rays is None or rays.areas_mm2[0] < MIN_CAVITY_MM2:
+        return NoVentricle(f"the cavity is smaller than {MIN_CAVITY_MM2:.0f} mm²")
+    if rays.areas_mm2[1] < MIN_WALL_MM2:
+        return NoVentricle(f"the wall is smaller than {MIN_WALL_MM2:.0f} mm²")
+    closed = float((rays.wall_mm >= WALL_SEEN_MM).mean())
+    if closed < MIN_CLOSED:
+        return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
+    confidence = float(mask[1:].max(axis=0)[heart].mean())
+    if confidence < MIN_CONFIDENCE:
+        return NoVentricle("the picture shows no clear LV")
+    septum = septum_from_map(rays, mask[Label.RV])
+    direction = septum.direction_deg if septum is not None else SEPTUM_IN_VIEW_DEG
+    total = float((mask[Label.CAVITY] >= 0.5).sum())
+    ring = cv2.dilate(heart.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    entropy = -(mask * np.log(np.maximum(mask, np.float32(1e-6)))).sum(axis=0)
+    return MaskReading(
+        rays=rays,
+        septum=septum,
+        indices=indices_from_rays(rays, direction, layout),
+        closed=closed,
+        confidence=confidence,
+        entropy=float(entropy[ring].mean()),
+        other_share=1.0 - float(piece.sum()) / total,
+    )
+
+
+def centre_in_source(reading: MaskReading, view: View) -> tuple[float, float]:
+    """The cavity's centroid in source pixels (x, y)."""
+    x, y = view.points_in_source(np.array([reading.rays.centre_px]))[0]
+    return float(x), float(y)
+
+
+def septum_in_source(reading: MaskReading, view: View) -> float:
+    """Mid-septum in the source frame, degrees: as seen, else the view's axis."""
+    off = angle_between_deg(reading.septum_in_view_deg, SEPTUM_IN_VIEW_DEG)
+    return (view.septum_deg + (-off if view.mirrored else off)) % 360.0
+
+
+def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return None
+    largest: NDArray[np.bool_] = pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return largest
+
+
+def _piece_touching(inside: NDArray[np.bool_], seed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected pieces of a mask that contain any of the seed."""
+    _, pieces = cv2.connectedComponents((inside | seed).astype(np.uint8), connectivity=4)
+    touching: NDArray[np.bool_] = pieces == pieces[tuple(np.argwhere(seed)[0])]
+    return touching
