@@ -106,10 +106,15 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Brings a file up to the last migration; each one and its record are committed together."""
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | None = None) -> None:
+    """Brings a file up to the last migration; each one and its record are committed together.
+
+    Args:
+        connection: the file.
+        migrations: the steps, in order; None takes ``MIGRATIONS``.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    for migration in migrations:
+    for migration in MIGRATIONS if migrations is None else migrations:
         if migration.number <= version:
             continue
         with transaction(connection):

@@ -300,7 +300,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"references: {err}\n")
         return 2
     meta = {
-        "references.title": "ACDC, one case a subject: mean of its mid slices at end diastole and end systole",
+        "references.title": "ACDC, one case a subject: mean of its mid slices, end diastole and systole",
         "references.licence": "CC-BY-NC-SA-4.0",
         "references.source": SOURCE,
         "references.version": "1",
