@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 import cv2
@@ -29,8 +29,11 @@ HEART_CELLS = (30, 15)
 HEART_MM = 96.0
 """Side of the view's middle that the small heart shows."""
 
-BEATS = 40
+POINTS = 40
 """Points of the cavity's curve."""
+
+BEATS = 100
+"""How many beats the table at the end shows, the last ones."""
 
 COLOURS = {Label.RV: "#78aaf0", Label.MYOCARDIUM: "#5cd4b2", Label.CAVITY: "#ff7a60"}
 SEVERITY = ("#5cd4b2", "#e8e4e0", "#ffd060", "#ff7a60")
@@ -53,8 +56,8 @@ class Dashboard:
         self._console = Console(file=file, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._last: Measurement | None = None
-        self._beats: list[Cycle] = []
-        self._cavity: deque[float] = deque(maxlen=BEATS)
+        self._beats: deque[Cycle] = deque(maxlen=BEATS)
+        self._cavity: deque[float] = deque(maxlen=POINTS)
         self._key: tuple[str, int] | None = None
         self._frames = self._rejected = 0
         self._start_s = time.perf_counter()
@@ -176,8 +179,9 @@ def finding_text(finding: Finding | None) -> Text:
     return text.append(f"  {finding.row}", QUIET)
 
 
-def sparkline(values: Sequence[float] | deque[float]) -> str:
+def sparkline(values: Iterable[float]) -> str:
     """Values as a row of blocks, the lowest to the highest; a blank where there is none."""
+    values = list(values)
     known = [value for value in values if np.isfinite(value)]
     if not known:
         return ""
@@ -226,7 +230,7 @@ def _small_labels(mask: NDArray[np.float32], mm_per_px: float) -> NDArray[np.uin
     return labels
 
 
-def beats_table(beats: Sequence[Cycle]) -> RenderableType:
+def beats_table(beats: Iterable[Cycle]) -> RenderableType:
     """One row a slice: what its beat gave."""
     table = Table(box=box.SIMPLE_HEAD, header_style=QUIET, pad_edge=False)
     for name in ("series", "slice", "frames", "ED", "ES", "FAC", "thickening", "quality"):
