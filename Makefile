@@ -1,0 +1,42 @@
+# One line a task; each runs in the environment that is active. `make` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help test check fmt wheel wheel-code-only train evaluate bundle cases docs
+
+PYTHON ?= python
+DATA ?= $(or $(LVEDGE_DATA),../shared/data)
+RUN ?= runs/default
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+test: ## all tests; those marked "real" need the data
+	$(PYTHON) -m pytest
+
+check: ## lint, format, types, import contracts
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	lint-imports
+
+fmt: ## mend what can be mended without thought
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+wheel: ## the wheel, in dist/
+	$(PYTHON) -m build --wheel
+
+wheel-code-only: ## a wheel without the non-commercial weights, in dist/
+	rm -rf build/code-only
+	mkdir -p build/code-only
+	git archive HEAD | tar -x -C build/code-only
+	rm -r build/code-only/lvedge/weights
+	sed -i -e 's/^license = .*/license = "Apache-2.0"/' -e 's|, "lvedge/weights/LICENSE"||' build/code-only/pyproject.toml
+	$(PYTHON) -m build --wheel --outdir dist build/code-only
+
+cases: ## the default case table, from the rules and the expert masks of acdc
+	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \
+		--report benchmarks/results/casetable_references.json
+	lvedge-cases default --references lvedge/weights/references.csv
+
+docs: ## docs/cli.md, from the --help of every command
+	$(PYTHON) docs/make_cli.py
