@@ -67,6 +67,19 @@ def cycle_from_measurements(measurements: Sequence[Measurement], mode: Mode) -> 
     )
 
 
+@dataclass(frozen=True)
+class Beat:
+    """A beat of a live stream.
+
+    Args:
+        cycle: its summary.
+        measurements: its frames, from end diastole to the frame before the next.
+    """
+
+    cycle: Cycle
+    measurements: Sequence[Measurement]
+
+
 @dataclass
 class BeatTracker:
     """Watches the cavity area of a live stream for its turns.
@@ -83,7 +96,7 @@ class BeatTracker:
     _falling: bool | None = None
     _turns: int = 0
 
-    def add(self, measurement: Measurement) -> Cycle | None:
+    def add(self, measurement: Measurement) -> Beat | None:
         """Take in a frame; the beat that it completes, if it does.
 
         Args:
@@ -104,13 +117,13 @@ class BeatTracker:
             self._turned_up(area, at)
         return None
 
-    def _turned_down(self, area: float) -> Cycle | None:
+    def _turned_down(self, area: float) -> Beat | None:
         """The maximum has passed: that frame was end diastole, and the beat before it is complete."""
         beat, self._since_ed = self._since_ed[: self._high_at], self._since_ed[self._high_at :]
         complete = self._turns >= 2 and len(beat) >= FEWEST_FRAMES
         self._note_turn()
         self._falling, self._low = True, area
-        return cycle_from_measurements(beat, Mode.LIVE) if complete else None
+        return Beat(cycle_from_measurements(beat, Mode.LIVE), beat) if complete else None
 
     def _turned_up(self, area: float, at: int) -> None:
         """The minimum has passed: that frame was end systole."""

@@ -191,7 +191,9 @@ def angle_between_deg(a_deg: float, b_deg: float) -> float:
     return float((a_deg - b_deg + 180.0) % 360.0 - 180.0)
 
 
-def _reach_mm(support: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]) -> float:
+def _reach_mm(
+    support: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
+) -> float:
     """Largest distance from the centre at which the support can be non-zero."""
     rows = np.flatnonzero(support.any(axis=1))
     columns = np.flatnonzero(support.any(axis=0))

@@ -67,7 +67,9 @@ class IndexLayout:
         if self.sectors < 2 or self.sectors % 2:
             raise ValueError(f"the number of sectors must be even and at least 2, not {self.sectors}")
         if not 1 <= self.diameters <= self.sectors // 2:
-            raise ValueError(f"{self.sectors} sectors allow 1 to {self.sectors // 2} diameters, not {self.diameters}")
+            raise ValueError(
+                f"{self.sectors} sectors allow 1 to {self.sectors // 2} diameters, not {self.diameters}"
+            )
 
     @property
     def size(self) -> int:

@@ -48,7 +48,9 @@ def locator_input(frame: Frame, view: View) -> Floats:
     return np.ascontiguousarray(normalise(view.crop(frame.pixels))[None, None])
 
 
-def location_from_points(points: NDArray[np.float32], confidence: NDArray[np.float32], view: View) -> Location:
+def location_from_points(
+    points: NDArray[np.float32], confidence: NDArray[np.float32], view: View
+) -> Location:
     """The heart's place in the source frame.
 
     Args:

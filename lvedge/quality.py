@@ -87,7 +87,9 @@ class QualityModel:
         try:
             weights = entry["weights"]
             if not isinstance(weights, dict) or set(weights) != set(FEATURES):
-                raise BundleError("the bundle's quality model reads other features: use the lvedge version it names")
+                raise BundleError(
+                    "the bundle's quality model reads other features: use the lvedge version it names"
+                )
             values = np.array([float(weights[name]) for name in FEATURES])
             return cls(values, float(str(entry["bias"])), float(str(entry["flag_below"])))
         except (KeyError, TypeError, ValueError) as err:

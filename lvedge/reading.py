@@ -12,7 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lvedge.geometry import Rays, Septum, angle_between_deg, indices_from_rays, rays_from_maps, septum_from_map
+from lvedge.geometry import (
+    Rays,
+    Septum,
+    angle_between_deg,
+    indices_from_rays,
+    rays_from_maps,
+    septum_from_map,
+)
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout, Indices, Label
 from lvedge.view import SEPTUM_IN_VIEW_DEG, View
 
@@ -60,7 +67,9 @@ class NoVentricle:
     reason: str
 
 
-def read_mask(mask: Mask, mm_per_px: float, layout: IndexLayout = DEFAULT_LAYOUT) -> MaskReading | NoVentricle:
+def read_mask(
+    mask: Mask, mm_per_px: float, layout: IndexLayout = DEFAULT_LAYOUT
+) -> MaskReading | NoVentricle:
     """The geometric reading of a mask.
 
     Args:

@@ -37,7 +37,9 @@ class Locator(nn.Module):
                 nn.Sequential(nn.MaxPool2d(2), convolution(channels, outputs), convolution(outputs, outputs))
             )
             channels = outputs
-        self.context = nn.Sequential(convolution(channels, channels, dilation=2), convolution(channels, channels))
+        self.context = nn.Sequential(
+            convolution(channels, channels, dilation=2), convolution(channels, channels)
+        )
         self.up = nn.ModuleList()
         for outputs in reversed([first, *deeper[:-1]]):
             self.up.append(convolution(channels + outputs, outputs))

@@ -1,11 +1,11 @@
 """The whole network, top to bottom: a frame through the four layers, one step of a cine.
 
-    view [B, 1, S, S]
-      └─ segmentation layer ──▶ feature map, mask
-           ├─ convolution layer ──▶ feature vector ─┐
-           └─ polar reading of the mask ────────────┴─▶ features [B, F] (the shared hidden layer of claim 7)
-                └─ recurrent layer ──▶ L values (first LSTM), hidden state (second LSTM)
-                     └─ classification layer ──▶ phase
+view [B, 1, S, S]
+  └─ segmentation layer ──▶ feature map, mask
+       ├─ convolution layer ──▶ feature vector ─┐
+       └─ polar reading of the mask ────────────┴─▶ features [B, F] (the shared hidden layer of claim 7)
+            └─ recurrent layer ──▶ L values (first LSTM), hidden state (second LSTM)
+                 └─ classification layer ──▶ phase
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class LeftVentricleNetwork(nn.Module):
         self.config = config or NetworkConfig()
         self.segmentation = SegmentationLayer(self.config)
         self.convolution = ConvolutionLayer(self.segmentation.outputs, self.config)
-        self.shared = nn.Sequential(nn.Linear(self.convolution.outputs, self.config.shared), nn.ReLU(inplace=True))
+        self.shared = nn.Sequential(
+            nn.Linear(self.convolution.outputs, self.config.shared), nn.ReLU(inplace=True)
+        )
         self.polar = PolarReading(self.config)
         self.features = self.config.layout.size + len(AREA_NAMES) + self.polar.outputs + self.config.shared
         self.recurrent = RecurrentLayer(self.features, self.config)

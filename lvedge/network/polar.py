@@ -42,7 +42,9 @@ class PolarReading(nn.Module):
         self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], dim=1), persistent=False)
         self.register_buffer("radii", radii, persistent=False)
         offsets = torch.stack([angles.cos()[:, None] * radii, angles.sin()[:, None] * radii], dim=-1)
-        self.register_buffer("grid", offsets, persistent=False)  # [rays, radii, 2] view pixels from the centroid
+        self.register_buffer(
+            "grid", offsets, persistent=False
+        )  # [rays, radii, 2] view pixels from the centroid
         axis = torch.arange(config.view_px, dtype=torch.float32) - (config.view_px - 1) / 2
         self.register_buffer("axis", axis, persistent=False)
         self.septum = nn.Sequential(nn.Linear(2 * config.rays, 32), nn.ReLU(inplace=True), nn.Linear(32, 2))
@@ -60,7 +62,9 @@ class PolarReading(nn.Module):
             dim=1,
         )  # [B, 2] (x, y) from the view's middle
         grid = (centre[:, None, None, :] + self.grid) * (2.0 / self.config.view_px)  # [B, rays, radii, 2]
-        polar = nn.functional.grid_sample(mask[:, 1:].contiguous(), grid, padding_mode="zeros", align_corners=False)
+        polar = nn.functional.grid_sample(
+            mask[:, 1:].contiguous(), grid, padding_mode="zeros", align_corners=False
+        )
         rv, wall, blood = polar[:, 0], polar[:, 1], polar[:, 2]  # each [B, rays, radii]
         endo = blood.sum(dim=2) * RADIAL_STEP_PX  # [B, rays]
         epi = endo + wall.sum(dim=2) * RADIAL_STEP_PX

@@ -142,7 +142,9 @@ def other_contrast(
     out = (top * (out / top) ** np.exp(rng.normal(0.0, config.gamma))).astype(np.float32)
     if rng.random() < 0.3:
         knots = np.sort(rng.uniform(0.0, 1.0, 3))
-        out = np.interp(out / top, [0.0, 0.25, 0.5, 0.75, 1.0], [0.0, *(0.5 * knots + [0.125, 0.25, 0.375]), 1.0])
+        out = np.interp(
+            out / top, [0.0, 0.25, 0.5, 0.75, 1.0], [0.0, *(0.5 * knots + [0.125, 0.25, 0.375]), 1.0]
+        )
         out = (out * top).astype(np.float32)
     if rng.random() < 0.5:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, config.blur_px))

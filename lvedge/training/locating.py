@@ -65,7 +65,9 @@ def frame_view(prepared: PreparedSlice, config: LocatorConfig, rng: np.random.Ge
     if rng is not None:
         turn += rng.uniform(-180, 180) if rng.random() < 0.6 else rng.normal(0, 15)
         centre = centre + rng.normal(0, 25.0, 2) / np.array(prepared.sample.spacing_mm[::-1])
-        scale = 1 + rng.uniform(-0.35, 0.35) if not prepared.sample.has_spacing else np.exp(rng.normal(0, 0.13))
+        scale = (
+            1 + rng.uniform(-0.35, 0.35) if not prepared.sample.has_spacing else np.exp(rng.normal(0, 0.13))
+        )
         mirrored = bool(rng.random() < 0.25)
     return View(
         centre_px=(float(centre[0]), float(centre[1])),

@@ -124,7 +124,8 @@ def train_perception(
         pictures = batch.pictures.to(memory_format=torch.channels_last)
         frame, step_output = network.step(pictures, network.zero_state(loop.batch))
         return {
-            "cross_entropy": weights.cross_entropy * cross_entropy(frame.mask_logits, batch.maps, batch.has_rv),
+            "cross_entropy": weights.cross_entropy
+            * cross_entropy(frame.mask_logits, batch.maps, batch.has_rv),
             "dice": weights.dice * soft_dice_loss(frame.mask_logits, batch.maps, batch.has_rv),
             "values": weights.values * value_loss(step_output.indices, batch.values, tolerance),
             "drawn": weights.drawn * value_loss(frame.drawn, batch.values, tolerance),

@@ -30,7 +30,9 @@ def acdc_subjects(root: Path) -> dict[str, str]:
 def read_info(folder: Path) -> dict[str, str]:
     """The subject's ``Info.cfg`` as text by key."""
     lines = (folder / "Info.cfg").read_text(encoding="utf-8").splitlines()
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines if ":" in line)}
+    return {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines if ":" in line)
+    }
 
 
 def read_acdc(root: Path, subject: str) -> Iterator[Sample]:

@@ -61,7 +61,11 @@ def make_split(
         parts["watch"]["acdc"] += members[test_per_group : test_per_group + watch_per_group]
         parts["train"]["acdc"] += members[test_per_group + watch_per_group :]
     members = rng.permutation(york_subjects(root)).tolist()
-    parts["test"]["york"], parts["watch"]["york"], parts["train"]["york"] = members[:5], members[5:7], members[7:]
+    parts["test"]["york"], parts["watch"]["york"], parts["train"]["york"] = (
+        members[:5],
+        members[5:7],
+        members[7:],
+    )
     for part in PARTS:
         for source, subjects in parts[part].items():
             parts[part][source] = sorted(subjects, key=lambda s: (len(s), s))

@@ -62,7 +62,9 @@ def read_york(root: Path, subject: str) -> Iterator[Sample]:
             slice_count=cells.shape[0],
             frame_index=frame_number - 1,
             pixels=pixels,
-            maps=maps_from_contours(contour[:POINTS], contour[POINTS + 1 :], (pixels.shape[0], pixels.shape[1])),
+            maps=maps_from_contours(
+                contour[:POINTS], contour[POINTS + 1 :], (pixels.shape[0], pixels.shape[1])
+            ),
             spacing_mm=(NOMINAL_SPACING_MM, NOMINAL_SPACING_MM),
             has_spacing=False,
             has_rv=False,

@@ -1,0 +1,189 @@
+"""Second stage: the recurrent and the classification layer, from clips of frozen feature vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lvedge.network.model import LeftVentricleNetwork
+from lvedge.training.checkpoint import config_as_dict
+from lvedge.training.clips import BEAT_FRAMES, Clip, acdc_walk, played, york_walk
+from lvedge.training.loop import LoopConfig, Losses, train
+from lvedge.training.losses import tolerances, value_loss
+
+NAME = "recurrence"
+
+
+@dataclass(frozen=True)
+class ClipMix:
+    """How clips are drawn and weighed.
+
+    Args:
+        york: share of york clips in a batch; the rest is acdc's.
+        single: share of batches with one-frame clips.
+        as_stored: share of york's multi-frame batches at the stored rate from the stored first frame.
+        frames: fewest and most frames a beat.
+        longest: most frames of a clip.
+        drop: share of the shared layer's outputs that are dropped for a whole clip.
+        york_values: weight of york's values, whose sizes are nominal.
+        phase: weight of the phase against the values.
+    """
+
+    york: float = 0.5
+    single: float = 0.12
+    as_stored: float = 0.3
+    frames: tuple[int, int] = (12, 40)
+    longest: int = 80
+    drop: float = 0.15
+    york_values: float = 0.3
+    phase: float = 0.25
+
+
+def train_recurrence(
+    network: LeftVentricleNetwork,
+    clips: list[Clip],
+    watched: list[Clip],
+    folder: Path,
+    loop: LoopConfig,
+    mix: ClipMix | None = None,
+) -> LeftVentricleNetwork:
+    """Train the last two layers on clips of one to three beats.
+
+    Args:
+        network: with trained first layers; these stay as they are.
+        clips: training clips.
+        watched: clips of watched subjects, for the log.
+        folder: where checkpoint and log go; a checkpoint there is resumed.
+        loop: how long and how fast.
+        mix: how clips are drawn.
+
+    Returns:
+        The averaged network.
+    """
+    mix = mix or ClipMix()
+    torch.manual_seed(loop.seed)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    for layer in (network.recurrent, network.classification):
+        for parameter in layer.parameters():
+            parameter.requires_grad_(True)
+    tolerance = tolerances(network.config.layout, network.config.view_mm_per_px)
+    york = _by_subject([clip for clip in clips if clip.source == "york"])
+    acdc = _by_subject([clip for clip in clips if clip.source == "acdc"])
+
+    def losses_of_step(step: int) -> Losses:
+        rng = np.random.default_rng((loop.seed, step))
+        features, values, systole, weight = _draw_batch(york, acdc, loop.batch, mix, rng)
+        if mix.drop:
+            keep = torch.from_numpy(rng.random((loop.batch, 1, network.config.shared)) >= mix.drop)
+            features = features.clone()
+            features[..., -network.config.shared :] *= keep / (1.0 - mix.drop)
+        indices, phase = played_through(network, features)
+        known = torch.where(weight[:, None, None] > 0, values, torch.full_like(values, float("nan")))
+        nominal = weight < 1.0
+        loss = value_loss(indices[~nominal], known[~nominal], tolerance)
+        loss = loss + mix.york_values * value_loss(indices[nominal], known[nominal], tolerance)
+        cross = nn.functional.cross_entropy(phase.flatten(0, 1), systole.long().flatten())
+        return {"values": 4.0 * loss, "phase": mix.phase * cross}
+
+    header = {"network_config": config_as_dict(network.config)}
+    averaged = train(network, losses_of_step, lambda m: watch(m, watched), loop, folder, NAME, header)
+    if not isinstance(averaged, LeftVentricleNetwork):
+        raise TypeError("the loop returned another module than it was given")
+    return averaged
+
+
+def played_through(network: LeftVentricleNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Feature clips [B, T, F] through the last two layers: values [B, T, L] and phase logits [B, T, 2]."""
+    state = network.zero_state(features.shape[0])
+    values, phases = [], []
+    for t in range(features.shape[1]):
+        out = network.recur(features[:, t], state)
+        values.append(out.indices)
+        phases.append(out.phase_logits)
+        state = out.state
+    return torch.stack(values, dim=1), torch.stack(phases, dim=1)
+
+
+@torch.no_grad()
+def watch(model: nn.Module, clips: list[Clip]) -> dict[str, float]:
+    """Phase error of watched york clips (closed: second pass) and warm errors of watched acdc clips."""
+    if not isinstance(model, LeftVentricleNetwork):
+        return {}
+    figures: dict[str, float] = {}
+    york = [clip for clip in clips if clip.source == "york"]
+    for name, starts in (("stored", (0,)), ("random", range(0, BEAT_FRAMES, 3))):
+        wrong = [
+            phase_error(model, clip, york_walk(clip, BEAT_FRAMES, 2, start).positions)
+            for clip in york
+            for start in starts
+        ]
+        if wrong:
+            figures[f"phase_error_{name}"] = float(np.mean(wrong))
+    errors = []
+    for clip in clips:
+        if clip.source == "acdc":
+            walk = acdc_walk(24, 2, 0, np.random.default_rng(0))
+            features, truth = played(clip, walk)
+            values, _ = played_through(model, features[None])
+            errors.append((values[0, 24:] - truth[24:]).abs())
+    if errors:
+        error, layout, mm = torch.cat(errors), model.config.layout, model.config.view_mm_per_px
+        figures["warm_rwt_mm"] = float(error[:, layout.rwt].nanmean()) * mm
+        figures["warm_dims_mm"] = float(error[:, layout.dims].nanmean()) * mm
+        figures["warm_areas_mm2"] = float(error[:, layout.areas].nanmean()) * mm * mm
+    return figures
+
+
+@torch.no_grad()
+def phase_error(network: LeftVentricleNetwork, clip: Clip, positions: np.ndarray) -> float:
+    """Share of wrong phases on the last beat of a york clip played at given positions."""
+    walk = york_walk(clip, BEAT_FRAMES, len(positions) // BEAT_FRAMES, float(positions[0]))
+    features, _ = played(clip, walk)
+    _, phase = played_through(network, features[None])
+    said = phase[0].argmax(dim=1).bool().numpy()
+    return float((said != walk.systole)[-BEAT_FRAMES:].mean())
+
+
+def _by_subject(clips: list[Clip]) -> list[list[Clip]]:
+    subjects: dict[str, list[Clip]] = {}
+    for clip in clips:
+        subjects.setdefault(clip.subject, []).append(clip)
+    return list(subjects.values())
+
+
+def _draw_batch(
+    york: list[list[Clip]], acdc: list[list[Clip]], batch: int, mix: ClipMix, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features [B, T, F], values [B, T, L], systole [B, T], weight of the values [B]; one T for all."""
+    frames = int(rng.integers(mix.frames[0], mix.frames[1] + 1))
+    beats = int(rng.integers(1, 4))
+    stored = rng.random() < mix.as_stored
+    if stored:
+        frames = BEAT_FRAMES
+    length = 1 if rng.random() < mix.single else min(frames * beats, mix.longest)
+    parts = []
+    for _ in range(batch):
+        is_york = bool(york) and rng.random() < mix.york
+        subjects = york if is_york else acdc
+        subject = subjects[rng.integers(len(subjects))]
+        clip = subject[rng.integers(len(subject))]
+        if is_york:
+            start = 0.0 if stored else rng.uniform(0, BEAT_FRAMES)
+            walk = york_walk(clip, frames, beats, start)
+        else:
+            # A single frame of acdc is one of the two true ones more often than not.
+            walk = acdc_walk(frames, beats, int(rng.integers(frames)), rng)
+            if length == 1 or rng.random() < 0.2:
+                first = int(rng.choice(np.flatnonzero(walk.true_values)))
+                walk = type(walk)(*(np.roll(part, -first) for part in vars(walk).values()))
+        features, values = played(clip, walk)
+        parts.append((features[:length], values[:length], torch.from_numpy(walk.systole[:length])))
+        weight = 0.5 if is_york else 1.0
+        parts[-1] = (*parts[-1], torch.tensor(weight))  # type: ignore[assignment]
+    features_, values_, systole_, weight_ = zip(*parts, strict=True)
+    return torch.stack(features_), torch.stack(values_), torch.stack(systole_), torch.stack(weight_)

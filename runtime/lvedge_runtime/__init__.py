@@ -1,0 +1,1 @@
+"""The runtime: sources, the stream, engines and sinks. Runs without torch."""
