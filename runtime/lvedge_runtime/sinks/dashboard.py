@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TextIO
 
 import cv2
@@ -204,12 +206,14 @@ def heart_text(measurement: Measurement) -> Text:
     cells = shown.reshape(rows, 4, columns, 2).swapaxes(1, 2)
     codes = 0x2800 + (cells * _DOTS).sum(axis=(2, 3))
     parts = labels.reshape(rows, 4, columns, 2).swapaxes(1, 2).reshape(rows, columns, 8)
+    counts = np.stack([(parts == label).sum(axis=2) for label in COLOURS])
+    styles = [*COLOURS.values(), ""]
+    which = np.where(counts.any(axis=0), counts.argmax(axis=0), len(COLOURS))
     text = Text()
     for row in range(rows):
-        for column in range(columns):
-            counts = np.bincount(parts[row, column], minlength=len(Label))
-            style = COLOURS[Label(int(counts[1:].argmax()) + 1)] if counts[1:].any() else ""
-            text.append(chr(codes[row, column]), style)
+        # A run of cells of one colour is one piece of text: the terminal is drawn many times a second.
+        for style, run in groupby(zip(which[row], codes[row], strict=True), key=itemgetter(0)):
+            text.append("".join(chr(code) for _, code in run), styles[style])
         if row < rows - 1:
             text.append("\n")
     return text

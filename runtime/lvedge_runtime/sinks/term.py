@@ -14,7 +14,7 @@ from lvedge_runtime.sinks import BaseSink, Item, RunContext
 if TYPE_CHECKING:
     from lvedge_runtime.sinks.dashboard import Dashboard
 
-REFRESH_S = 1 / 15
+REFRESH_S = 1 / 10
 """The shortest time between two pictures on the terminal."""
 
 
