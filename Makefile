@@ -5,6 +5,9 @@
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
 RUN ?= runs/default
+BUILD ?= build
+DIST ?= dist
+BUILD_OPTIONS ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,15 +26,16 @@ fmt: ## mend what can be mended without thought
 	$(PYTHON) -m ruff format .
 
 wheel: ## the wheel, in dist/
-	$(PYTHON) -m build --wheel
+	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST)
 
 wheel-code-only: ## a wheel without the non-commercial weights, in dist/
-	rm -rf build/code-only
-	mkdir -p build/code-only
-	git archive HEAD | tar -x -C build/code-only
-	rm -r build/code-only/lvedge/weights
-	sed -i -e 's/^license = .*/license = "Apache-2.0"/' -e 's|, "lvedge/weights/LICENSE"||' build/code-only/pyproject.toml
-	$(PYTHON) -m build --wheel --outdir dist build/code-only
+	rm -rf $(BUILD)/code-only
+	mkdir -p $(BUILD)/code-only
+	git archive HEAD | tar -x -C $(BUILD)/code-only
+	rm -r $(BUILD)/code-only/lvedge/weights
+	sed -i -e 's/^license = .*/license = "Apache-2.0"/' -e 's|, "lvedge/weights/LICENSE"||' \
+		$(BUILD)/code-only/pyproject.toml
+	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST) $(BUILD)/code-only
 
 cases: ## the default case table, from the rules and the expert masks of acdc
 	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \
