@@ -75,7 +75,13 @@ def failed_imports(modules: list[str], folder: Path) -> list[str]:
     """Imports that fail in a new interpreter where the heavy packages cannot be found."""
     code = IMPORT_ALL.format(heavy=HEAVY_PACKAGES, modules=modules)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
