@@ -139,3 +139,14 @@ def test_beats_fit_a_narrow_terminal(make_beat):
     console = Console(file=io.StringIO(), width=80)
     console.print(dashboard.beats_table([cycle]))
     assert max(len(line) for line in console.file.getvalue().splitlines()) <= 80
+
+
+def test_the_live_picture_fits_the_smallest_usual_terminal(make_measurement):
+    console = Console(file=io.StringIO(), width=80, height=24)
+    board = dashboard.Dashboard(io.StringIO(), CONTEXT)
+    board.take(make_measurement())
+    console.print(board._picture())
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= 23
+    assert max(len(line) for line in lines) <= 80
+    assert "…" not in console.file.getvalue()

@@ -25,8 +25,8 @@ from lvedge.measurement import Cycle, Finding, Measurement
 from lvedge_runtime.sinks import NOTICE, Item, RunContext
 from lvedge_runtime.sinks.term import total_ms
 
-HEART_CELLS = (30, 15)
-"""Columns and rows of the small heart; a braille cell holds 2 × 4 dots."""
+HEART_CELLS = (28, 14)
+"""Columns and rows of the small heart; a braille cell holds 2 × 4 dots. All fits into 80 × 24 cells."""
 
 HEART_MM = 96.0
 """Side of the view's middle that the small heart shows."""
@@ -104,7 +104,7 @@ class Dashboard:
         if self._last is None:
             body: RenderableType = Text("waiting for the first frame", style=QUIET)
         else:
-            body = Table.grid(padding=(0, 3))
+            body = Table.grid(padding=(0, 2))
             body.add_row(heart_text(self._last), self._values(self._last))
         title = f"lvedge  {self._context.source}  {self._context.bundle_label}  {self._context.engine}"
         return Panel(
@@ -113,7 +113,7 @@ class Dashboard:
             subtitle=Text(NOTICE),
             box=box.ROUNDED,
             border_style=QUIET,
-            padding=(1, 2),
+            padding=(0, 1),
         )
 
     def _values(self, measurement: Measurement) -> RenderableType:
@@ -154,7 +154,7 @@ def values_table(measurement: Measurement) -> Table:
     """Wall thickness by sector, diameters and areas; the second row of each is read off the mask."""
     indices, geometric = measurement.indices, measurement.geometric
     layout = DEFAULT_LAYOUT if indices is None else indices.layout
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
     if indices is None:
         return table
     for _ in range(layout.sectors + 1):
