@@ -111,7 +111,7 @@ def _draw_values(image: Image, measurement: Measurement, y: int) -> int:
     if indices is None:
         return y
     layout = indices.layout
-    canvas.write(image, "regressed", (_LEFT + 152, y), canvas.QUIET, 0.4, align=1.0)
+    canvas.write(image, "regressed", (_LEFT + 162, y), canvas.QUIET, 0.4, align=1.0)
     canvas.write(image, "from mask", (_RIGHT, y), canvas.QUIET, 0.4, align=1.0)
     step = min(20.0, 240.0 / layout.size)
     labels = [*layout.sector_names, *layout.diameter_names, "cavity", "myocardium"]
@@ -122,12 +122,12 @@ def _draw_values(image: Image, measurement: Measurement, y: int) -> int:
         at += step + (7.0 if k in (layout.sectors, layout.sectors + layout.diameters) else 0.0)
         digits = 0 if unit == "mm2" else 1
         canvas.write(image, label, (_LEFT, at), canvas.QUIET, 0.43)
-        canvas.write(image, f"{value:.{digits}f}", (_LEFT + 122, at), canvas.TEXT, 0.47, align=1.0)
-        _write_unit(image, unit, (_LEFT + 128, at))
+        canvas.write(image, f"{value:.{digits}f}", (_LEFT + 132, at), canvas.TEXT, 0.47, align=1.0)
+        _write_unit(image, unit, (_LEFT + 138, at))
         if k < layout.sectors:
-            length = int(min(max(value, 0.0), 25.0) * 4.4)
-            canvas.box(image, (_LEFT + 172, round(at) - 8), (110, 7), canvas.PANEL)
-            canvas.box(image, (_LEFT + 172, round(at) - 8), (max(length, 1), 7), canvas.EPI)
+            length = int(min(max(value, 0.0), 25.0) * 4.0)
+            canvas.box(image, (_LEFT + 182, round(at) - 8), (100, 7), canvas.PANEL)
+            canvas.box(image, (_LEFT + 182, round(at) - 8), (max(length, 1), 7), canvas.EPI)
         if second is not None:
             canvas.write(image, f"{second[k]:.{digits}f}", (_RIGHT, at), canvas.QUIET, 0.43, align=1.0)
     return round(at)
@@ -153,14 +153,14 @@ def _draw_result(image: Image, measurement: Measurement, cycle: Cycle | None, y:
     y += 18
     if measurement.measured:
         canvas.write(image, "quality", (_LEFT, y), canvas.QUIET, 0.43)
-        canvas.write(image, f"{measurement.quality:.2f}", (_LEFT + 122, y), canvas.TEXT, 0.47, align=1.0)
+        canvas.write(image, f"{measurement.quality:.2f}", (_LEFT + 132, y), canvas.TEXT, 0.47, align=1.0)
         if measurement.wall_max_mm is not None:
             words = f"thickest wall {measurement.wall_max_mm:.1f} mm"
             canvas.write(image, words, (_RIGHT, y), canvas.QUIET, 0.43, align=1.0)
     if cycle is not None and cycle.fac is not None:
         y += 20
         canvas.write(image, "FAC", (_LEFT, y), canvas.QUIET, 0.43)
-        canvas.write(image, f"{100 * cycle.fac:.0f} %", (_LEFT + 122, y), canvas.TEXT, 0.47, align=1.0)
+        canvas.write(image, f"{100 * cycle.fac:.0f} %", (_LEFT + 132, y), canvas.TEXT, 0.47, align=1.0)
         words = f"ED frame {cycle.ed_frame}, ES frame {cycle.es_frame}"
         canvas.write(image, words, (_RIGHT, y), canvas.QUIET, 0.43, align=1.0)
     of_beat = cycle is not None and cycle.finding is not None
