@@ -1,0 +1,202 @@
+"""From a training run to a bundle: export, prove, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lvedge.bundle import NEWEST_OPSET, Bundle, write_bundle
+from lvedge.contract import ContractShapes
+from lvedge.errors import DataError, UsageError
+from lvedge.network.config import contract_shapes
+from lvedge.network.locator import Locator
+from lvedge.network.model import LeftVentricleNetwork
+from lvedge.quality import DEFAULT_QUALITY
+from lvedge.training.checkpoint import locator_from_checkpoint, network_from_checkpoint, read_checkpoint
+from lvedge.training.stepper import TorchStepper
+from lvedge.view import CLIP, PERCENTILES, SEPTUM_IN_VIEW_DEG
+from lvedge_export.clip import Clip
+from lvedge_export.convert import ExportError, onnx_from_graph
+from lvedge_export.graph import example_inputs, graphs_of
+from lvedge_export.parity import Parity, compare
+from lvedge_runtime.engines import open_engine
+
+NETWORK_STAGES = ("recurrence", "perception")
+"""Checkpoints of a run that hold the network, the last stage first."""
+
+MODALITY = "MR"
+
+TRAINING = {
+    "acdc": {
+        "what": "100 subjects, short-axis cine MRI at ED and ES with expert masks",
+        "citation": "O. Bernard et al., IEEE Transactions on Medical Imaging 37(11):2514-2525, 2018,"
+        " doi 10.1109/TMI.2018.2837502",
+        "licence": "CC BY-NC-SA 4.0",
+    },
+    "york": {
+        "what": "33 subjects, short-axis cine MRI of 20 frames with expert contours",
+        "citation": "A. Andreopoulos and J. K. Tsotsos, Medical Image Analysis 12(3):335-357, 2008",
+        "licence": "use free of charge for research, the paper to be cited",
+    },
+}
+LICENCE = {
+    "spdx": "CC-BY-NC-SA-4.0",
+    "notice": "weights: CC BY-NC-SA 4.0, non-commercial (trained on acdc and york)",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run left behind.
+
+    Args:
+        network: in evaluation mode.
+        locator: in evaluation mode.
+        sources: file name to SHA-256 of the checkpoints that both come from.
+    """
+
+    network: LeftVentricleNetwork
+    locator: Locator
+    sources: Mapping[str, str]
+
+    @property
+    def shapes(self) -> ContractShapes:
+        """Sizes of all tensors."""
+        return contract_shapes(self.network.config, self.network.features, self.locator.config)
+
+
+@dataclass(frozen=True)
+class About:
+    """What the maker of a bundle says of it.
+
+    Args:
+        name: name of the bundle.
+        version: its version.
+        created: date.
+        licence: the weights' licence in full.
+        model_card: Markdown.
+        accuracy: measured accuracy with its protocol.
+        quality: coefficients of the quality model; None for the unfitted one.
+    """
+
+    name: str
+    version: str
+    created: str
+    licence: str
+    model_card: str
+    accuracy: Mapping[str, Any]
+    quality: Mapping[str, Any] | None = None
+
+
+def read_run(folder: Path) -> Run:
+    """The network of a run's last stage, and its locator.
+
+    Raises:
+        DataError: if a checkpoint is missing or damaged.
+    """
+    stages = [folder / f"{stage}.pt" for stage in NETWORK_STAGES]
+    network = next((path for path in stages if path.is_file()), stages[-1])
+    locator = folder / "locator.pt"
+    try:
+        return Run(
+            network_from_checkpoint(read_checkpoint(network)),
+            locator_from_checkpoint(read_checkpoint(locator)),
+            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (network, locator)},
+        )
+    except (KeyError, TypeError, RuntimeError, ValueError) as err:
+        reason = " ".join(str(err).split())[:200]
+        raise DataError(f"the checkpoints in {folder} are no run of this version: {reason}") from err
+
+
+def bundle_from_run(
+    run: Run, about: About, clips: Iterable[Clip], path: Path, report: Path | None = None
+) -> tuple[Bundle, Parity]:
+    """Export a run, compare the graphs with the network on clips, and write the bundle if they are equal.
+
+    Args:
+        run: what was trained.
+        about: what the manifest says of it.
+        clips: what both are compared on.
+        path: where the bundle goes.
+        report: where the comparison goes as JSON, whatever it comes to.
+
+    Raises:
+        ExportError: if an output is out of tolerance; no bundle is written then.
+        BundleError: if the bundle cannot be written.
+    """
+    modules = graphs_of(run.network, run.locator)
+    graphs = {name: onnx_from_graph(module, name, run.shapes) for name, module in modules.items()}
+    parity = parity_of_graphs(run, graphs, clips)
+    if report is not None:
+        _write_report(report, parity)
+    if parity.failures:
+        raise ExportError(f"the export is not equal to the network: {'; '.join(parity.failures)}")
+    bundle = write_bundle(
+        path,
+        shapes=run.shapes,
+        graphs=graphs,
+        about=_statements(run, about, parity)
+        | {"flop": {name: flop(module, name, run.shapes) for name, module in modules.items()}},
+        licence=about.licence,
+        model_card=about.model_card,
+    )
+    return bundle, parity
+
+
+def _statements(run: Run, about: About, parity: Parity) -> dict[str, Any]:
+    """The manifest, as far as the bundle does not know it by itself."""
+    where, worst = parity.worst
+    return {
+        "name": about.name,
+        "version": about.version,
+        "created": about.created,
+        "modality": MODALITY,
+        "view": {"septum_deg": SEPTUM_IN_VIEW_DEG, "percentiles": PERCENTILES, "clip": CLIP},
+        "locator": {"percentiles": PERCENTILES, "clip": CLIP},
+        "licence": LICENCE,
+        "training": TRAINING,
+        "accuracy": about.accuracy,
+        "quality": about.quality if about.quality is not None else DEFAULT_QUALITY.as_manifest(),
+        "versions": {
+            **{package: version(package) for package in ("torch", "onnx", "onnxscript", "onnxslim")},
+            "opset": NEWEST_OPSET,
+        },
+        "checkpoint": run.sources,
+        "parity": {
+            "tolerance_of_range": parity.tolerance,
+            "frames": parity.frames,
+            "worst": where,
+            "part_of_range": float(f"{worst.relative:.3g}"),
+        },
+    }
+
+
+def _write_report(path: Path, parity: Parity) -> None:
+    try:
+        path.write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
+    except OSError as err:
+        raise UsageError(f"the report {path} cannot be written: {err.strerror or err}") from err
+
+
+def parity_of_graphs(run: Run, graphs: Mapping[str, bytes], clips: Iterable[Clip]) -> Parity:
+    """ONNX Runtime on the CPU against torch, before the graphs are in any bundle."""
+    entries = {f"{name}.onnx": data for name, data in graphs.items()}
+    bundle = Bundle(manifest={}, shapes=run.shapes, sha256="", origin="export", entries=entries)
+    with open_engine(bundle, "onnxruntime-cpu") as engine:
+        return compare(TorchStepper(run.network, run.locator), engine, clips)
+
+
+def flop(module: nn.Module, name: str, shapes: ContractShapes) -> int:
+    """Floating-point operations of one call for one stream, convolutions and matrix products counted."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        module(*example_inputs(name, shapes, batch=1))
+    return int(counter.get_total_flops())
