@@ -133,5 +133,7 @@ def test_the_curves_mark_the_frame_and_shade_systole(make_beat):
 
 def test_words_beyond_ascii_are_written_plainly():
     assert canvas.plain("≥ 15 mm – Müller²") == ">= 15 mm - Muller2"
+    assert canvas.plain("mean − 2 SD ± 1, 3 × 60°") == "mean - 2 SD +/- 1, 3 x 60 deg"
+    assert canvas.plain("心") == "?"
     assert canvas.wrapped("one two three four", canvas.width_of("one two", 0.4) + 1, 0.4, 2)[0] == "one two"
     assert canvas.wrapped("a " * 200, 60, 0.4, 2)[-1].endswith("...")

@@ -28,6 +28,10 @@ SYSTOLE: Colour = (74, 56, 66)
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4
+_SPELLED = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "≥": ">=", "≤": "<=", "±": "+/-", "×": "x", "°": " deg", "→": "->"}
+)
+"""Signs that the font lacks and that must not get lost: a minus decides what a limit means."""
 
 
 def blank(width: int, height: int) -> Image:
@@ -37,8 +41,9 @@ def blank(width: int, height: int) -> Image:
 
 def plain(words: str) -> str:
     """Words in the characters that the font has."""
-    words = words.replace("–", "-").replace("—", "-").replace("≥", ">=").replace("≤", "<=").replace("²", "2")
-    return unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode("ascii")
+    spelled = unicodedata.normalize("NFKD", words.translate(_SPELLED))
+    letters = "".join(letter for letter in spelled if not unicodedata.combining(letter))
+    return letters.encode("ascii", "replace").decode("ascii")
 
 
 def width_of(words: str, size: float) -> int:

@@ -60,7 +60,9 @@ def _placement(measurement: Measurement, size_px: int) -> tuple[FloatArray, floa
 
 def _enlarged(frame: Frame, to_panel: FloatArray, size_px: int) -> Image:
     """The frame as the panel shows it, grey in three channels."""
-    grey = cv2.warpAffine(normalise(frame.pixels), to_panel, (size_px, size_px), flags=cv2.INTER_CUBIC)
+    shown_part = cv2.warpAffine(frame.pixels, to_panel, (size_px, size_px), flags=cv2.INTER_CUBIC)
+    # The window of what is shown: fat by the coil would leave the heart dark.
+    grey = normalise(shown_part.astype(np.float32, copy=False))
     # Blood is far brighter than muscle: lift the dark half so that both walls show.
     shown = np.clip(grey, 0.0, 1.0) ** 0.8 * 235.0
     return cv2.cvtColor(shown.astype(np.uint8), cv2.COLOR_GRAY2BGR).astype(np.uint8)

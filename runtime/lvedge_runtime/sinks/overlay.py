@@ -167,8 +167,8 @@ def _draw_result(image: Image, measurement: Measurement, cycle: Cycle | None, y:
     finding = cycle.finding if cycle is not None and of_beat else measurement.finding
     if finding is None:
         return
-    words = f"{'beat' if of_beat else 'frame'}: {finding.label} ({finding.row})"
-    for line in canvas.wrapped(words, _RIGHT - _LEFT, 0.43, 2):
+    words = f"{'beat' if of_beat else 'frame'}, {finding.row}: {finding.label}"
+    for line in canvas.wrapped(words, _RIGHT - _LEFT, 0.43, 4):
         y += 20
         canvas.write(image, line, (_LEFT, y), canvas.TEXT, 0.43)
 
