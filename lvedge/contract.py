@@ -1,4 +1,4 @@
-"""The graphs' contract: names and shapes of every tensor, and the state as a value. Export and runtime share it.
+"""The graphs' contract, shared by export and runtime: every tensor's name and shape; the state as a value.
 
 Three graphs make a bundle:
 

@@ -1,4 +1,4 @@
-"""A frame as a source gives it: grey values with the geometry that its tags state, and its place in the cine."""
+"""A frame as a source gives it: grey values, the geometry that its tags state, and its place in the cine."""
 
 from __future__ import annotations
 

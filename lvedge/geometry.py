@@ -47,7 +47,7 @@ class Septum:
 
     @property
     def insertions_deg(self) -> tuple[float, float] | None:
-        """Directions of the clockwise and the counter-clockwise end of the contact, or None without contact."""
+        """Directions of the contact's clockwise and counter-clockwise end, or None without contact."""
         if self.contact_deg < MIN_CONTACT_DEG:
             return None
         half = self.contact_deg / 2
@@ -159,8 +159,9 @@ def indices_from_rays(
         mirrored: the picture shows AS counter-clockwise of mid-septum, against the radiological view.
     """
     per_sector = RAYS // layout.sectors
-    offsets = (np.arange(layout.sectors * per_sector) + 0.5) * (360.0 / (layout.sectors * per_sector))
-    around = septum_deg + offsets if mirrored else septum_deg - offsets
+    rays_used = layout.sectors * per_sector
+    offsets = (np.arange(rays_used, dtype=np.float64) + 0.5) * (360.0 / rays_used)
+    around: FloatArray = septum_deg + offsets if mirrored else septum_deg - offsets
     wall = _at_angles(rays.wall_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
     endo = _at_angles(rays.endo_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
     half = layout.sectors // 2
@@ -214,10 +215,10 @@ def _ray_map(
 def _sample(
     values: NDArray[np.float32], map_x: NDArray[np.float32], map_y: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    sampled: NDArray[np.float32] = cv2.remap(
+    sampled = cv2.remap(
         values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
     )
-    return sampled
+    return np.asarray(sampled, dtype=np.float32)
 
 
 def _outermost_crossing(profiles: NDArray[np.float32], step_mm: float) -> FloatArray:
@@ -243,7 +244,7 @@ def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
     breaks = np.flatnonzero(gaps > GAP_DEG)
     if breaks.size == 0:
         # Bridged all the way round: open the circle at its widest gap.
-        breaks = gaps.argmax(keepdims=True)
+        breaks = np.array([gaps.argmax()])
     starts = np.roll(hits[(breaks + 1) % hits.size], 1)
     ends = hits[breaks]
     lengths = (ends - starts) % RAYS + 1
@@ -256,4 +257,5 @@ def _at_angles(values: FloatArray, angles_deg: FloatArray) -> FloatArray:
     position = angles_deg % RAYS
     below = np.floor(position).astype(int)
     share = position - below
-    return values[below % RAYS] * (1 - share) + values[(below + 1) % RAYS] * share
+    between: FloatArray = values[below % RAYS] * (1 - share) + values[(below + 1) % RAYS] * share
+    return between

@@ -30,7 +30,7 @@ class Location:
 
 
 def locator_view(frame: Frame, shapes: ContractShapes) -> View:
-    """The whole frame as the locator sees it: its middle in the middle, not turned, flipped where it is mirrored."""
+    """The whole frame as the locator sees it: centred, not turned, flipped where it is mirrored."""
     rows, columns = frame.pixels.shape
     return View(
         centre_px=((columns - 1) / 2, (rows - 1) / 2),

@@ -89,7 +89,7 @@ class Measurement:
     finding: Finding | None = None
 
     def labels(self) -> NDArray[np.uint8]:
-        """Label map [rows, columns] in the source frame's own geometry; all background where nothing was measured."""
+        """Label map [rows, columns] in the source frame's geometry; background where nothing was measured."""
         shape = (self.frame.pixels.shape[0], self.frame.pixels.shape[1])
         if self.mask is None or self.view is None or not self.measured:
             return np.zeros(shape, dtype=np.uint8)

@@ -25,10 +25,11 @@ CLIP = (0.0, 1.25)
 
 
 def normalise(pixels: Pixels) -> Pixels:
-    """Grey values between their 1st and 99th percentile as 0 to 1, clipped to 0 .. 1.25; a flat picture gives 0."""
+    """Grey values, 1st to 99th percentile as 0 to 1, clipped to 0 .. 1.25; a flat picture gives 0."""
     low, high = np.percentile(pixels, PERCENTILES)
     scale = 1.0 / (high - low) if high > low else 0.0
-    return np.clip((pixels - np.float32(low)) * np.float32(scale), *CLIP, dtype=np.float32)
+    scaled: Pixels = np.clip((pixels - np.float32(low)) * np.float32(scale), *CLIP, dtype=np.float32)
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class View:
     @cached_property
     def from_source(self) -> NDArray[np.float64]:
         """Affine map [2, 3] from source pixels to view pixels."""
-        inverse: NDArray[np.float64] = cv2.invertAffineTransform(self.to_source)
-        return inverse
+        return np.asarray(cv2.invertAffineTransform(self.to_source), dtype=np.float64)
 
     def crop(self, pixels: Pixels) -> Pixels:
         """The picture in the view, [size, size] float32, bilinear; outside the frame the edge is repeated.
@@ -82,25 +82,27 @@ class View:
         ratio = self.mm_per_px / min(self.spacing_mm)
         if ratio > 1.5:
             sigma_mm = 0.4 * self.mm_per_px
-            pixels = cv2.GaussianBlur(
-                pixels, (0, 0), sigmaX=sigma_mm / self.spacing_mm[1], sigmaY=sigma_mm / self.spacing_mm[0]
-            )
-        cropped: Pixels = cv2.warpAffine(
+            sigma_x, sigma_y = sigma_mm / self.spacing_mm[1], sigma_mm / self.spacing_mm[0]
+            blurred = cv2.GaussianBlur(pixels, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
+            pixels = np.asarray(blurred, dtype=np.float32)
+        cropped = cv2.warpAffine(
             pixels,
             self.to_source,
             (self.size_px, self.size_px),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return cropped
+        return np.asarray(cropped, dtype=np.float32)
 
     def points_in_source(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """View pixels [n, 2] (x, y) as source pixels [n, 2]."""
-        return points_px @ self.to_source[:, :2].T + self.to_source[:, 2]
+        points: NDArray[np.float64] = points_px @ self.to_source[:, :2].T + self.to_source[:, 2]
+        return points
 
     def points_in_view(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Source pixels [n, 2] (x, y) as view pixels [n, 2]."""
-        return points_px @ self.from_source[:, :2].T + self.from_source[:, 2]
+        points: NDArray[np.float64] = points_px @ self.from_source[:, :2].T + self.from_source[:, 2]
+        return points
 
     def labels_in_source(self, mask: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.uint8]:
         """The most probable label of each source pixel.
@@ -123,7 +125,8 @@ class View:
                 borderMode=cv2.BORDER_CONSTANT,
                 borderValue=float(label == Label.BACKGROUND),
             )
-        return warped.argmax(axis=0).astype(np.uint8)
+        labels: NDArray[np.uint8] = warped.argmax(axis=0).astype(np.uint8)
+        return labels
 
 
 def view_of_frame(

@@ -82,7 +82,8 @@ class PolarReading(nn.Module):
         # The contact's own mean direction, corrected by what the small network has learned of the profile.
         drawn: Tensor = (contact / (contact.sum(dim=1, keepdim=True) + 0.1)) @ self.directions
         raw = drawn + self.septum(torch.cat([contact, presence], dim=1))
-        return raw / torch.sqrt((raw * raw).sum(dim=1, keepdim=True) + EPSILON)
+        unit: Tensor = raw / torch.sqrt((raw * raw).sum(dim=1, keepdim=True) + EPSILON)
+        return unit
 
     def _values(self, endo: Tensor, wall: Tensor, areas: Tensor, septum: Tensor) -> Tensor:
         layout = self.config.layout

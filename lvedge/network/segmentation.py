@@ -10,7 +10,7 @@ from lvedge.network.config import STAGES, NetworkConfig
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU; the size stays. The normalisation folds into the convolution on export."""
+    """Convolution, batch normalisation (folded into it on export), ReLU; the size stays."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False),
         nn.BatchNorm2d(outputs),
@@ -33,7 +33,7 @@ class DenseBlock(nn.Module):
 
 
 class ExpansionBlock(nn.Module):
-    """Dilated 3 × 3 convolutions at several rates read the dense block's output; their outputs are concatenated."""
+    """Dilated 3 × 3 convolutions, one a rate, read the dense block's output; theirs are concatenated."""
 
     def __init__(self, inputs: int, channels: int, dilations: tuple[int, ...]) -> None:
         super().__init__()

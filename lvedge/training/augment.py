@@ -155,12 +155,13 @@ def other_contrast(
     grain = rng.normal(0.0, sigma, (size, size)).astype(np.float32)
     if rng.random() < 0.5:
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7) * np.float32(1.8)
-    return out + grain
+    seen: Picture = out + grain
+    return seen
 
 
 def _field(size: int, knots: int, rng: np.random.Generator) -> Picture:
     """A smooth random field of unit spread, [size, size]."""
-    field: Picture = cv2.resize(
+    field = cv2.resize(
         rng.normal(size=(knots, knots)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
     )
-    return field
+    return np.asarray(field, dtype=np.float32)

@@ -72,7 +72,8 @@ class Walk:
 
 def york_walk(clip: Clip, frames: int, beats: int, start: float) -> Walk:
     """A york beat played ``beats`` times with ``frames`` frames each, from any position."""
-    positions = (start + np.arange(frames * beats) * (BEAT_FRAMES / frames)) % BEAT_FRAMES
+    places = np.arange(frames * beats, dtype=np.float64)
+    positions: FloatArray = (start + places * (BEAT_FRAMES / frames)) % BEAT_FRAMES
     systole = is_systole(positions, clip.ed, clip.es, BEAT_FRAMES)
     return Walk(positions, systole, np.ones(positions.size, dtype=bool))
 
@@ -151,10 +152,10 @@ def york_clips(
     for prepared in prepare(samples, network.config.layout):
         by_slice[prepared.sample.subject, prepared.sample.slice_index].append(prepared)
     clips = []
-    for (subject, index), frames in sorted(by_slice.items()):
-        if len(frames) != BEAT_FRAMES:
+    for (subject, index), found in sorted(by_slice.items()):
+        if len(found) != BEAT_FRAMES:
             continue
-        frames = turned_to_septum(network, sorted(frames, key=lambda p: p.sample.frame_index))
+        frames = turned_to_septum(network, sorted(found, key=lambda p: p.sample.frame_index))
         areas = [p.values_mm[network.config.layout.areas.start] for p in frames]
         ed, es = end_frames(areas)
         for version in range(versions):
@@ -165,7 +166,7 @@ def york_clips(
 
 
 def turned_to_septum(network: LeftVentricleNetwork, frames: list[PreparedSlice]) -> list[PreparedSlice]:
-    """Frames of one slice with one centre, mid-septum as the network sees it, and sectors counted from there."""
+    """Frames of one slice with one centre, mid-septum as the network sees it, sectors counted from it."""
     config = network.config
     for _ in range(2):  # once from the typical direction, once from nearly right
         view = frames[0].view(config.view_px, config.view_mm_per_px)

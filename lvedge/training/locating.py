@@ -44,7 +44,7 @@ class MarkedFrame:
 
 
 def source_points(prepared: PreparedSlice) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """LV centre and RV insertions in source pixels, [3, 2], NaN where absent; and whether absence is a fact, [3]."""
+    """LV centre and RV insertions, [3, 2] source pixels, NaN where absent; whether absence is a fact, [3]."""
     points = np.full((len(LOCATOR_POINTS), 2), np.nan)
     sample = prepared.sample
     rays = sample.rays()
@@ -119,7 +119,7 @@ def train_locator(
     """Train the locator; arguments as for ``train_perception``."""
     config = config or LocatorConfig()
     torch.manual_seed(loop.seed)
-    model = Locator(config).to(memory_format=torch.channels_last)
+    model = Locator(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = SliceSampler(slices, mix or Mix(york=0.25, empty=0.05))
     marks = {prepared.sample.key: source_points(prepared) for prepared in (*slices, *watched)}
 

@@ -115,7 +115,7 @@ def train(
             losses = losses_of_step(step)
             total = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad(set_to_none=True)
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
             average_into(averaged, model, min(config.average, (step + 1) / (step + 10)))

@@ -1,4 +1,4 @@
-"""Cines from two frames: ED registered to ES along the drawn walls, and the deformation played back and forth.
+"""Cines from two frames: ED registered to ES along the drawn walls, the deformation played back and forth.
 
 acdc is annotated at ED and ES only. The endocardium and the epicardium, as radii around the cavity's centre,
 say where every point of the wall goes; the cavity moves with the endocardium, the surroundings follow the
@@ -76,14 +76,14 @@ class Motion:
         carried = np.where(radius < epi_here, 1.0, rest)
         source_x = x + carried * (origin.centre_px[0] - centre[0]) + dx * (stretch - 1.0) / column_mm
         source_y = y + carried * (origin.centre_px[1] - centre[1]) + dy * (stretch - 1.0) / row_mm
-        moved: NDArray[np.float32] = cv2.remap(
+        moved = cv2.remap(
             layers.astype(np.float32),
             source_x.astype(np.float32),
             source_y.astype(np.float32),
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return moved
+        return np.asarray(moved, dtype=np.float32)
 
 
 def motion_between(ed: PreparedSlice, es: PreparedSlice) -> Motion | None:
@@ -103,4 +103,5 @@ def _around(values: FloatArray, ray: FloatArray) -> FloatArray:
     """Values of the 360 rays at any direction, linearly between two."""
     below = np.floor(ray).astype(int)
     share = ray - below
-    return values[below % RAYS] * (1.0 - share) + values[(below + 1) % RAYS] * share
+    between: FloatArray = values[below % RAYS] * (1.0 - share) + values[(below + 1) % RAYS] * share
+    return between

@@ -1,4 +1,4 @@
-"""First stage: segmentation layer, convolution layer and the cold start of the recurrent layer, from single slices."""
+"""First stage: segmentation and convolution layer, the recurrent layer's cold start, from single slices."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class SliceBatch:
-    """Seen slices as tensors: pictures [B, 1, S, S], maps [B, 3, S, S], values [B, L], septum [B, 2], has_rv [B]."""
+    """Seen slices: pictures [B, 1, S, S], maps [B, 3, S, S], values [B, L], septum [B, 2], has_rv [B]."""
 
     pictures: Tensor
     maps: Tensor
@@ -109,7 +109,7 @@ def train_perception(
     config, augment = config or NetworkConfig(), augment or AugmentConfig()
     weights = weights or LossWeights()
     torch.manual_seed(loop.seed)
-    network = LeftVentricleNetwork(config).to(memory_format=torch.channels_last)
+    network = LeftVentricleNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tolerance = tolerances(config.layout, config.view_mm_per_px)
     sampler = SliceSampler(slices, mix or Mix())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -46,8 +47,8 @@ def read_acdc(root: Path, subject: str) -> Iterator[Sample]:
     for phase in ("ED", "ES"):
         number = int(info[phase])
         stem = folder / f"{subject}_frame{number:02d}"
-        image = nib.load(f"{stem}.nii.gz")  # type: ignore[attr-defined]
-        truth = nib.load(f"{stem}_gt.nii.gz")  # type: ignore[attr-defined]
+        image: Any = nib.load(f"{stem}.nii.gz")
+        truth: Any = nib.load(f"{stem}_gt.nii.gz")
         pixels, labels = np.asarray(image.dataobj), np.asarray(truth.dataobj)
         if pixels.shape != labels.shape:
             raise DataError(f"{stem}: picture {pixels.shape} and labels {labels.shape} differ in shape")

@@ -62,7 +62,10 @@ class Sample:
 
     def map(self, label: Label) -> NDArray[np.float32]:
         """Membership of one label, [rows, columns] float32, 0 .. 1."""
-        return self.maps[..., MAP_LABELS.index(label)].astype(np.float32) / np.float32(255.0)
+        share: NDArray[np.float32] = self.maps[..., MAP_LABELS.index(label)].astype(np.float32) / np.float32(
+            255.0
+        )
+        return share
 
     @property
     def has_lv(self) -> bool:

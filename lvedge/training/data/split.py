@@ -1,4 +1,4 @@
-"""Who trains, who is watched while training, and who is only measured: by subject, in one file that all share."""
+"""Who trains, who is watched while training, who is only measured: by subject, in one file that all share."""
 
 from __future__ import annotations
 

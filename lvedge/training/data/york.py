@@ -61,7 +61,7 @@ def read_york(root: Path, subject: str) -> Iterator[Sample]:
             slice_index=slice_number,
             slice_count=cells.shape[0],
             frame_index=frame_number - 1,
-            pixels=pixels,
+            pixels=pixels.astype(np.uint8, copy=False),
             maps=maps_from_contours(
                 contour[:POINTS], contour[POINTS + 1 :], (pixels.shape[0], pixels.shape[1])
             ),
