@@ -1,0 +1,136 @@
+"""The command ``lvedge-train``: the stages of training, each resumable, and the curves of their logs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lvedge.errors import LvedgeError
+from lvedge.training.augment import AugmentConfig
+from lvedge.training.checkpoint import network_from_checkpoint, read_checkpoint
+from lvedge.training.clips import acdc_clips, york_clips
+from lvedge.training.data import Sample, data_root, read_acdc, read_split, read_york
+from lvedge.training.judging import auroc, fit_quality, judged_frames
+from lvedge.training.locating import train_locator
+from lvedge.training.loop import LoopConfig
+from lvedge.training.perception import train_perception
+from lvedge.training.plot import plot_logs
+from lvedge.training.recurrence import train_recurrence
+from lvedge.training.slices import prepare
+from lvedge.training.stepper import stepper_from_run
+
+STAGES = ("perception", "locator", "recurrence", "quality")
+DEFAULT_STEPS = {"perception": 2300, "locator": 1200, "recurrence": 1500}
+CLIP_AUGMENT = AugmentConfig(
+    turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
+)
+YORK_VERSIONS, ACDC_VERSIONS = 4, 2
+JUDGED_SUBJECTS = 40
+"""Training subjects that the quality model is fitted on, besides the watched ones."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="lvedge-train",
+        description="Trains the network and the locator on acdc and york. A stage that was interrupted goes on "
+        "from its last checkpoint.",
+    )
+    parser.add_argument(
+        "stage", choices=(*STAGES, "all", "plot"), help="what to train, or plot the logs as PNG"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder with acdc/ and york/ (default: $LVEDGE_DATA, ../shared/data)"
+    )
+    parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of checkpoints and logs")
+    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps of the stage")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="torch threads (default: torch's choice)"
+    )
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; gives the exit code."""
+    options = build_parser().parse_args(args)
+    try:
+        for stage in STAGES if options.stage == "all" else (options.stage,):
+            _run_stage(stage, options)
+    except LvedgeError as error:
+        sys.stderr.write(f"lvedge-train: error: {error}\n")
+        return 2
+    return 0
+
+
+def _run_stage(stage: str, options: argparse.Namespace) -> None:
+    cv2.setNumThreads(1)  # OpenCV's threads and torch's would fight over the cores
+    folder = Path(options.run)
+    if stage == "plot":
+        plot_logs(folder)
+        return
+    root = data_root(options.data)
+    if stage == "quality":
+        _fit(folder, root)
+        return
+    steps = options.steps or DEFAULT_STEPS[stage]
+    trained, watched = _samples(root, "train"), _samples(root, "watch")
+    if stage == "perception":
+        loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
+        mid = [p for p in prepare(watched) if p.sample.source == "acdc" and p.sample.is_mid_slice]
+        train_perception(prepare(trained), mid, folder, loop)
+    elif stage == "locator":
+        loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
+        some = [p for p in prepare(watched) if p.sample.source == "acdc" or p.sample.frame_index % 7 == 0]
+        train_locator(prepare(trained), some, folder, loop)
+    else:
+        loop = LoopConfig(
+            steps=steps, batch=48, learning_rate=1.5e-3, every=100, seed=options.seed, threads=options.threads
+        )
+        network = network_from_checkpoint(read_checkpoint(folder / "perception.pt"))
+        clips = [
+            *york_clips(network, _of(trained, "york"), YORK_VERSIONS, CLIP_AUGMENT, options.seed),
+            *acdc_clips(network, _of(trained, "acdc"), ACDC_VERSIONS, CLIP_AUGMENT, options.seed),
+        ]
+        plain = [
+            *york_clips(network, _of(watched, "york"), 1, None, options.seed),
+            *acdc_clips(network, _of(watched, "acdc"), 1, None, options.seed),
+        ]
+        train_recurrence(network, clips, plain, folder, loop)
+
+
+def _fit(folder: Path, root: Path) -> None:
+    """Fit the quality model of a run and write it beside its checkpoints."""
+    split = read_split()
+    subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
+    features, gross = judged_frames(
+        stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)]
+    )
+    model = fit_quality(features, gross)
+    said = np.array([model.quality(row) for row in features])
+    fitted = {"frames": len(gross), "gross": int(gross.sum()), "auroc": round(auroc(said, gross), 4)}
+    entry = {**model.as_manifest(), "fitted_on": fitted}
+    (folder / "quality.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"quality fitted: {fitted}\n")
+
+
+def _samples(root: Path, part: str) -> list[Sample]:
+    split = read_split()
+    return [
+        *(s for subject in split.subjects("acdc", part) for s in read_acdc(root, subject)),
+        *(s for subject in split.subjects("york", part) for s in read_york(root, subject)),
+    ]
+
+
+def _of(samples: list[Sample], source: str) -> list[Sample]:
+    return [sample for sample in samples if sample.source == source]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

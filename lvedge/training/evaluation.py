@@ -1,0 +1,202 @@
+"""Figures from scored frames, with their protocol: subject means, bootstrap intervals, pooled beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lvedge.indices import DEFAULT_LAYOUT, FloatArray
+from lvedge.training.scoring import ScoredBeat, ScoredSlice
+
+BOOTSTRAPS = 2000
+CENTRE_MM = 6.0
+SEPTUM_DEG = 15.0
+GROUPS = (
+    ("rwt_mm", DEFAULT_LAYOUT.rwt),
+    ("dims_mm", DEFAULT_LAYOUT.dims),
+    ("areas_mm2", DEFAULT_LAYOUT.areas),
+)
+
+Figure = dict[str, float | list[float] | int]
+
+
+def by_subject(subjects: Sequence[str], values: FloatArray, seed: int = 0) -> Figure:
+    """Mean over subjects of the subject's mean, its 95 % subject-bootstrap interval, and the pooled mean.
+
+    Args:
+        subjects: subject of each value.
+        values: [n]; NaN is left out.
+        seed: of the bootstrap.
+    """
+    names = sorted(set(subjects))
+    owner = np.asarray(subjects)
+    means = np.array([_mean(values[owner == name]) for name in names])
+    means = means[np.isfinite(means)]
+    if means.size == 0:
+        return {"subjects": 0}
+    rng = np.random.default_rng(seed)
+    draws = means[rng.integers(means.size, size=(BOOTSTRAPS, means.size))].mean(axis=1)
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return {
+        "mean": round(float(means.mean()), 4),
+        "interval_95": [round(float(low), 4), round(float(high), 4)],
+        "pooled": round(_mean(values), 4),
+        "subjects": int(means.size),
+    }
+
+
+def acdc_figures(scored: Sequence[ScoredSlice]) -> dict[str, Any]:
+    """Accuracy on mid slices, the locator on all slices with an LV, and false LVs on those without."""
+    mid = [s for s in scored if s.mid]
+    with_lv = [s for s in scored if s.has_lv]
+    empty = [s for s in scored if not s.has_lv]
+    subjects = [s.subject for s in mid]
+    figures: dict[str, Any] = {
+        "mid_slices": len(mid),
+        "coverage": by_subject(subjects, np.array([float(s.found) for s in mid])),
+    }
+    for reading in ("regressed", "geometric"):
+        figures[reading] = _reading_figures(mid, reading)
+    figures["mean_of_both"] = {
+        name: by_subject(
+            subjects, _error(mid, lambda s: (s.regressed + s.geometric) / 2)[:, where].mean(axis=1)
+        )
+        for name, where in GROUPS
+    }
+    for k, name in enumerate(("dice_cavity", "dice_myocardium")):
+        figures[name] = by_subject(subjects, np.array([s.dice[k] for s in mid]))
+    centre = np.array([s.centre_mm for s in with_lv])
+    figures["locator"] = {
+        "slices_with_lv": len(with_lv),
+        "centre_median_mm": round(float(np.median(centre)), 3),
+        "within_6mm": by_subject([s.subject for s in with_lv], (centre <= CENTRE_MM).astype(float)),
+        "within_5mm": by_subject([s.subject for s in with_lv], (centre <= 5.0).astype(float)),
+    }
+    septum = np.array([s.septum_deg for s in mid])
+    figures["septum"] = {
+        "median_deg": round(float(np.nanmedian(septum)), 3),
+        "within_15deg": by_subject(subjects, np.where(np.isfinite(septum), septum <= SEPTUM_DEG, 0.0)),
+    }
+    figures["found_of_slices_with_lv"] = _mean(np.array([float(s.found) for s in with_lv]))
+    figures["empty_slices"] = len(empty)
+    figures["false_lv_on_empty"] = _mean(np.array([float(s.found) for s in empty]))
+    figures["by_group"] = {
+        group: {
+            name: round(_mean(_error([s for s in mid if s.group == group], _regressed)[:, where]), 3)
+            for name, where in GROUPS
+        }
+        for group in sorted({s.group for s in mid})
+    }
+    return figures
+
+
+def york_figures(beats: Sequence[ScoredBeat]) -> dict[str, Any]:
+    """Phase error beside the clock's, ED and ES distance, areas relative to the subject's mean."""
+    stored = [b for b in beats if b.start == 0]
+    subjects = [b.subject for b in stored]
+    every = [b.subject for b in beats]
+
+    def wrong(beat: ScoredBeat) -> float:
+        return float((beat.systole_said != beat.systole_true).mean())
+
+    relative = np.array(
+        [np.abs(b.areas_regressed - b.areas_true).mean(axis=0) / b.areas_true.mean(axis=0) for b in stored]
+    )
+    off = np.array([[b.ed_off, b.es_off] for b in stored])
+    return {
+        "complete_slices": len(stored),
+        "coverage": by_subject(subjects, np.array([b.found.mean() for b in stored])),
+        "phase_error_stored": by_subject(subjects, np.array([wrong(b) for b in stored])),
+        "clock_error_stored": by_subject(
+            subjects, np.array([float((b.clock != b.systole_true).mean()) for b in stored])
+        ),
+        "phase_error_random_start": by_subject(every, np.array([wrong(b) for b in beats])),
+        "ed_off_median_frames": _median(off[:, 0]),
+        "es_off_median_frames": _median(off[:, 1]),
+        "areas_relative_error": {
+            "cavity": by_subject(subjects, relative[:, 0]),
+            "myocardium": by_subject(subjects, relative[:, 1]),
+        },
+        "dice_cavity": by_subject(subjects, np.array([b.dice[0] for b in stored])),
+        "dice_myocardium": by_subject(subjects, np.array([b.dice[1] for b in stored])),
+        "centre_within_6_nominal_mm": by_subject(
+            subjects, np.array([float(b.centre_mm <= CENTRE_MM) for b in stored])
+        ),
+    }
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """The figures as tables; coverage comes first."""
+    lines = ["| data | reading | coverage | RWT mm | diameters mm | areas mm² |", "|---|---|---|---|---|---|"]
+    acdc = figures["acdc"]
+    coverage = _shown(acdc["coverage"], 100, "%")
+    for reading in ("regressed", "geometric", "mean_of_both"):
+        cells = [_shown(acdc[reading][name], 1, "") for name, _ in GROUPS]
+        lines.append(f"| acdc mid slices, ED and ES | {reading} | {coverage} | {' | '.join(cells)} |")
+    lines += ["", "| figure | value |", "|---|---|"]
+    rows = [
+        ("Dice cavity", _shown(acdc["dice_cavity"], 1, "")),
+        ("Dice myocardium", _shown(acdc["dice_myocardium"], 1, "")),
+        ("LV centre within 6 mm, all slices with LV", _shown(acdc["locator"]["within_6mm"], 100, "%")),
+        ("mid-septum within 15°", _shown(acdc["septum"]["within_15deg"], 100, "%")),
+        ("false LV on slices without LV", f"{100 * acdc['false_lv_on_empty']:.1f} %"),
+        ("york: phase error, clips as stored", _shown(figures["york"]["phase_error_stored"], 100, "%")),
+        ("york: frame-index clock, same clips", _shown(figures["york"]["clock_error_stored"], 100, "%")),
+        ("york: phase error, random start", _shown(figures["york"]["phase_error_random_start"], 100, "%")),
+        ("york: coverage", _shown(figures["york"]["coverage"], 100, "%")),
+    ]
+    lines += [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _reading_figures(mid: Sequence[ScoredSlice], reading: str) -> dict[str, Any]:
+    subjects = [s.subject for s in mid]
+    said = np.stack([getattr(s, reading) for s in mid])
+    truth = np.stack([s.truth for s in mid])
+    error = said - truth
+    figures: dict[str, Any] = {
+        name: by_subject(subjects, np.abs(error[:, where]).mean(axis=1)) for name, where in GROUPS
+    }
+    figures["per_index"] = {
+        name: {
+            "mae": round(float(np.abs(error[:, k]).mean()), 3),
+            "sd": round(float(np.abs(error[:, k]).std()), 3),
+            "bias": round(float(error[:, k].mean()), 3),
+            "limits_of_agreement": [
+                round(float(error[:, k].mean() + side * 1.96 * error[:, k].std()), 3) for side in (-1, 1)
+            ],
+            "pearson_r": round(float(np.corrcoef(said[:, k], truth[:, k])[0, 1]), 4),
+        }
+        for k, name in enumerate(DEFAULT_LAYOUT.names)
+    }
+    return figures
+
+
+def _regressed(scored: ScoredSlice) -> FloatArray:
+    return scored.regressed
+
+
+def _error(scored: Sequence[ScoredSlice], value: Callable[[ScoredSlice], FloatArray]) -> FloatArray:
+    return np.abs(np.stack([value(s) - s.truth for s in scored]))
+
+
+def _mean(values: FloatArray) -> float:
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _median(values: FloatArray) -> float | None:
+    known = values[np.isfinite(values)]
+    return round(float(np.median(known)), 2) if known.size else None
+
+
+def _shown(figure: dict[str, Any], factor: float, unit: str) -> str:
+    if "mean" not in figure:
+        return "none"
+    low, high = (factor * bound for bound in figure["interval_95"])
+    digits = 1 if factor == 100 or figure["mean"] > 20 else 3
+    unit = f" {unit}" if unit else ""
+    return f"{factor * figure['mean']:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,148 @@
+"""Fitting the quality model: which frames come out grossly wrong, and what gave them away.
+
+Fitted on training and watched subjects, each slice as it is and once degraded (contrast, blur, noise), so
+that there are enough gross errors to learn from; measured elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lvedge.contract import Stepper
+from lvedge.frame import Frame
+from lvedge.indices import DEFAULT_LAYOUT, FloatArray
+from lvedge.measure import SliceMeasurer, Stack
+from lvedge.measurement import Measurement
+from lvedge.quality import (
+    DEFAULT_QUALITY,
+    FEATURES,
+    GROSS_AREA_MM2,
+    GROSS_RWT_MM,
+    QualityModel,
+    quality_features,
+)
+from lvedge.reading import NoVentricle, read_mask
+from lvedge.training.data.sample import Sample
+from lvedge.training.scoring import frame_of_sample, truth_of
+
+RIDGE = 1.0
+ROUNDS = 50
+FLAGGED = 0.1
+"""The worst tenth of the frames that quality was fitted on is flagged."""
+
+
+def is_gross(said: FloatArray, truth: FloatArray) -> bool:
+    """Whether any sector is off by more than 3 mm or any area by more than 400 mm².
+
+    Args:
+        said: [L] reported values, mm and mm².
+        truth: [L] drawn values.
+    """
+    error = np.abs(said - truth)
+    layout = DEFAULT_LAYOUT
+    return bool((error[layout.rwt] > GROSS_RWT_MM).any() or (error[layout.areas] > GROSS_AREA_MM2).any())
+
+
+def judged_frames(
+    stepper: Stepper, samples: Sequence[Sample], seed: int = 0
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Quality features [n, F] of every found LV of acdc, and whether it came out grossly wrong, [n].
+
+    Args:
+        stepper: executes the network.
+        samples: whole subjects of acdc.
+        seed: of the degradation.
+    """
+    stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        stacks[sample.subject, sample.phase or ""].append(sample)
+    features, gross = [], []
+    rng = np.random.default_rng(seed)
+    for members in stacks.values():
+        for degrade in (False, True):
+            stack = Stack()
+            for sample in sorted(members, key=lambda s: s.slice_index):
+                frame = frame_of_sample(sample)
+                if degrade:
+                    frame = degraded(frame, rng)
+                measurer = SliceMeasurer(stepper, DEFAULT_QUALITY, stack)
+                (measurement,) = measurer.measure_closed([frame])
+                row = features_of(measurement)
+                if row is None:
+                    continue
+                truth = truth_of(sample)
+                if sample.has_lv and not np.isfinite(truth).all():
+                    continue  # an LV without a drawn RV has no truth by sector
+                indices = measurement.indices
+                wrong = not sample.has_lv or indices is None or is_gross(indices.vector, truth)
+                features.append(row)
+                gross.append(wrong)
+    return np.array(features), np.array(gross)
+
+
+def features_of(measurement: Measurement) -> FloatArray | None:
+    """The quality features of a measured frame, None where nothing was measured."""
+    if measurement.mask is None or measurement.indices is None or measurement.view is None:
+        return None
+    reading = read_mask(measurement.mask, measurement.view.mm_per_px, measurement.indices.layout)
+    if isinstance(reading, NoVentricle):
+        return None
+    return quality_features(measurement.indices, reading, None)
+
+
+def degraded(frame: Frame, rng: np.random.Generator) -> Frame:
+    """The frame as a bad acquisition might give it: less contrast, blur, noise, a bias field."""
+    pixels = frame.pixels.astype(np.float32)
+    top = float(np.percentile(pixels, 99)) or 1.0
+    pixels = np.clip(pixels / top, 0.0, 1.5) ** np.float32(np.exp(rng.normal(0.0, 0.4)))
+    if rng.random() < 0.6:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.6, 2.2))
+    field = cv2.resize(
+        rng.normal(size=(3, 3)).astype(np.float32), pixels.shape[::-1], interpolation=cv2.INTER_CUBIC
+    )
+    pixels = pixels * np.exp(np.float32(rng.uniform(0.0, 0.5)) * field)
+    pixels = pixels + rng.normal(0.0, rng.uniform(0.0, 0.16), pixels.shape)
+    return replace(frame, pixels=np.ascontiguousarray(pixels, dtype=np.float32))
+
+
+def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
+    """Ridge logistic regression by Newton's method, features scaled to unit spread while fitting.
+
+    Args:
+        features: [n, F] from ``judged_frames``.
+        gross: [n].
+    """
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    x = np.column_stack([np.ones(len(features)), (features - centre) / spread])
+    y = (~gross).astype(float)
+    penalty = np.diag([0.0] + [RIDGE] * len(FEATURES))
+    beta = np.zeros(x.shape[1])
+    for _ in range(ROUNDS):
+        p = 1.0 / (1.0 + np.exp(-x @ beta))
+        gradient = x.T @ (y - p) - penalty @ beta
+        step = np.linalg.solve(
+            x.T @ (x * (p * (1 - p))[:, None]) + penalty + 1e-6 * np.eye(len(beta)), gradient
+        )
+        beta = beta + step
+        if np.abs(step).max() < 1e-8:
+            break
+    weights = beta[1:] / spread
+    bias = float(beta[0] - weights @ centre)
+    said = 1.0 / (1.0 + np.exp(-(bias + features @ weights)))
+    return QualityModel(weights, bias, float(np.quantile(said, FLAGGED)))
+
+
+def auroc(quality: FloatArray, gross: NDArray[np.bool_]) -> float:
+    """Probability that a good frame has a higher quality than a grossly wrong one; ties count half."""
+    good, bad = quality[~gross], quality[gross]
+    if not good.size or not bad.size:
+        return float("nan")
+    higher = (good[:, None] > bad[None, :]).mean()
+    return float(higher + 0.5 * (good[:, None] == bad[None, :]).mean())

@@ -1,0 +1,79 @@
+"""The network itself as a stepper, so that evaluation walks the same way as the runtime, without an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lvedge.contract import ContractShapes, Floats, ReplayResult, State, StepResult
+from lvedge.network.config import contract_shapes
+from lvedge.network.locator import Locator
+from lvedge.network.model import LeftVentricleNetwork
+from lvedge.network.recurrent import RecurrentState
+from lvedge.training.checkpoint import locator_from_checkpoint, network_from_checkpoint, read_checkpoint
+
+
+class TorchStepper:
+    """Executes the three graphs in torch.
+
+    Args:
+        network: in evaluation mode.
+        locator: in evaluation mode.
+    """
+
+    def __init__(self, network: LeftVentricleNetwork, locator: Locator) -> None:
+        self._network = network.eval()
+        self._locator = locator.eval()
+        self._shapes = contract_shapes(network.config, network.features, locator.config)
+
+    @property
+    def shapes(self) -> ContractShapes:
+        return self._shapes
+
+    @torch.no_grad()
+    def step(self, frame: Floats, state: State) -> StepResult:
+        seen, out = self._network.step(torch.from_numpy(frame), _to_torch(state))
+        return StepResult(
+            indices=out.indices.numpy(),
+            phase=torch.softmax(out.phase_logits, dim=1).numpy(),
+            mask=torch.softmax(seen.mask_logits, dim=1).numpy(),
+            features=seen.features.numpy(),
+            state=_from_torch(out.state),
+        )
+
+    @torch.no_grad()
+    def replay(self, features: Floats, state: State) -> ReplayResult:
+        out = self._network.recur(torch.from_numpy(features), _to_torch(state))
+        return ReplayResult(
+            indices=out.indices.numpy(),
+            phase=torch.softmax(out.phase_logits, dim=1).numpy(),
+            state=_from_torch(out.state),
+        )
+
+    @torch.no_grad()
+    def locate(self, frame: Floats) -> tuple[Floats, Floats]:
+        points, confidence = self._locator(torch.from_numpy(frame))
+        return points.numpy(), confidence.numpy()
+
+
+def stepper_from_run(folder: Path) -> TorchStepper:
+    """The stepper of a training run: its last stage for the network, and its locator.
+
+    Raises:
+        DataError: if a checkpoint is missing.
+    """
+    stages = [folder / f"{stage}.pt" for stage in ("recurrence", "perception")]
+    path = next((path for path in stages if path.is_file()), stages[-1])
+    return TorchStepper(
+        network_from_checkpoint(read_checkpoint(path)),
+        locator_from_checkpoint(read_checkpoint(folder / "locator.pt")),
+    )
+
+
+def _to_torch(state: State) -> RecurrentState:
+    return RecurrentState(*(torch.from_numpy(array) for array in state.as_inputs().values()))
+
+
+def _from_torch(state: RecurrentState) -> State:
+    return State(*(tensor.numpy() for tensor in state))
