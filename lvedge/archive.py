@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from lvedge.errors import BundleError
@@ -44,22 +44,10 @@ def archive_bytes(entries: Mapping[str, bytes]) -> bytes:
         raise BundleError(f"{len(entries)} entries are more than the {MOST_ENTRIES} that a bundle may hold")
     if sum(map(len, entries.values())) > MOST_BYTES:
         raise BundleError(f"the entries exceed the {MOST_BYTES >> 20} MB that a bundle may hold")
-    parts: list[bytes] = []
-    directory: list[bytes] = []
-    offset = 0
-    for name, content in entries.items():
+    for name in entries:
         if not _is_plain(name):
             raise BundleError(f"{name!r} cannot name an entry: use letters, digits, '.', '-' and '_' only")
-        sizes = (zlib.crc32(content), len(content), len(content))
-        common = (_VERSION, 0, _STORED, _MIDNIGHT, _FIRST_DAY, *sizes, len(name), 0)
-        encoded = name.encode("ascii")
-        parts += [_LOCAL.pack(_LOCAL_MAGIC, *common), encoded, content]
-        head = (_CENTRAL_MAGIC, _UNIX | _VERSION, *common, 0, 0, 0, _REGULAR_FILE, offset)
-        directory += [_CENTRAL.pack(*head), encoded]
-        offset += _LOCAL.size + len(encoded) + len(content)
-    count, size = len(entries), sum(map(len, directory))
-    end = _END.pack(_END_MAGIC, 0, 0, count, count, size, offset, 0)
-    return b"".join([*parts, *directory, end])
+    return b"".join(_parts(entries))
 
 
 def entries_from_archive(data: bytes) -> dict[str, bytes]:
@@ -72,9 +60,38 @@ def entries_from_archive(data: bytes) -> dict[str, bytes]:
     for record in _records(data):
         _check_record(record, entries)
         entries[record.name] = _content(data, record)
-    if archive_bytes(entries) != data:
+    if not _is_canonical(data, entries):
         raise BundleError("is altered or was not packed by lvedge-export")
     return entries
+
+
+def _parts(entries: Mapping[str, bytes]) -> Iterator[bytes]:
+    """The archive piece by piece."""
+    directory: list[bytes] = []
+    offset = 0
+    for name, content in entries.items():
+        encoded = name.encode("ascii")
+        sizes = (zlib.crc32(content), len(content), len(content))
+        common = (_VERSION, 0, _STORED, _MIDNIGHT, _FIRST_DAY, *sizes, len(encoded), 0)
+        yield _LOCAL.pack(_LOCAL_MAGIC, *common)
+        yield encoded
+        yield content
+        head = (_CENTRAL_MAGIC, _UNIX | _VERSION, *common, 0, 0, 0, _REGULAR_FILE, offset)
+        directory += [_CENTRAL.pack(*head), encoded]
+        offset += _LOCAL.size + len(encoded) + len(content)
+    yield from directory
+    count, size = len(entries), sum(map(len, directory))
+    yield _END.pack(_END_MAGIC, 0, 0, count, count, size, offset, 0)
+
+
+def _is_canonical(data: bytes, entries: Mapping[str, bytes]) -> bool:
+    """Whether an archive is, byte by byte, the one that its entries make."""
+    offset = 0
+    for part in _parts(entries):
+        if not data.startswith(part, offset):
+            return False
+        offset += len(part)
+    return offset == len(data)
 
 
 class _Record(NamedTuple):

@@ -210,6 +210,8 @@ def _wire_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, 
 
 def _varint(data: bytes, start: int, end: int) -> tuple[int, int]:
     """A number of up to 64 bits, and where it ends."""
+    if start < end and data[start] < 0x80:  # nearly all of them
+        return data[start], start + 1
     value = 0
     for k in range(10):
         if start + k >= end:

@@ -1,4 +1,4 @@
-"""What all tests share: where the real data lies."""
+"""What all tests share: where the real data lies, the bundle that ships."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+
+from lvedge.bundle import DEFAULT_PATH, Bundle, open_bundle
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,11 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}: set LVEDGE_DATA to its folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    """The bundle that ships; a test that needs it is skipped in a build without weights."""
+    if not DEFAULT_PATH.is_file():
+        pytest.skip("this build ships no weights")
+    return open_bundle()

@@ -46,13 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
         "stage", choices=(*STAGES, "all", "plot"), help="what to train, or plot the logs as PNG"
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="folder with acdc/ and york/ (default: $LVEDGE_DATA, ../shared/data)"
+        "--data", metavar="DIR", help="with acdc/ and york/ (default: $LVEDGE_DATA, else ../shared/data)"
     )
     parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of checkpoints and logs")
     parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps of the stage")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="torch threads (default: torch's choice)"
+        "--threads", type=int, default=0, metavar="N", help="of torch (default: its own choice)"
     )
     return parser
 

@@ -28,7 +28,7 @@ from lvedge.training.slices import PreparedSlice, prepare
 from lvedge.view import View
 
 BEAT_FRAMES = 20
-LEVELS = 9
+LEVELS = 7
 """States between ED and ES at which an acdc slice is perceived."""
 
 GRAIN = 0.04

@@ -21,8 +21,8 @@ from lvedge.training.scoring import clock_of, mean_values_of, score_acdc, score_
 from lvedge.training.stepper import stepper_from_run
 
 PROTOCOL = (
-    "hold-out by subject (split.json); acdc: every slice at ED and ES as a one-frame clip through the located "
-    "view, mid slices as k/(n-1) in [0.2, 0.8] with RV, myocardium and cavity drawn; york: complete slices, "
+    "hold-out by subject (split.json); acdc: every slice at ED and ES as a one-frame clip through the "
+    "located view, mid slices as k/(n-1) in [0.2, 0.8] with RV, myocardium and cavity drawn; york: complete slices, "
     "closed mode, nominal 1.3 mm/px; where no LV is returned the training set's mean values and Dice 0 are "
     "scored and a phase counts as wrong; headline = mean over subjects of the subject's mean, 95 % interval by "
     "subject bootstrap (2000 draws), pooled beside it"
@@ -36,23 +36,19 @@ def build_parser() -> argparse.ArgumentParser:
         description="Measures held-out subjects as a user gets them and scores the results.",
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="folder with acdc/ and york/ (default: $LVEDGE_DATA, ../shared/data)"
+        "--data", metavar="DIR", help="with acdc/ and york/ (default: $LVEDGE_DATA, else ../shared/data)"
     )
     parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of a training run")
     parser.add_argument(
         "--part", choices=("test", "watch", "train"), default="test", help="part of the split to score"
     )
-    parser.add_argument(
-        "--quality", metavar="JSON", help="a fitted quality model (default: the run's quality.json)"
-    )
-    parser.add_argument(
-        "--starts", type=int, default=5, metavar="N", help="starting frames per york clip, spread evenly"
-    )
+    parser.add_argument("--quality", metavar="JSON", help="a quality model (default: the run's quality.json)")
+    parser.add_argument("--starts", type=int, default=5, metavar="N", help="first frames tried per york clip")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N subjects of each set")
     parser.add_argument("--out", metavar="JSON", help="where the figures go")
     parser.add_argument("--slices", metavar="JSONL", help="where every scored acdc slice goes, one a line")
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="torch threads (default: torch's choice)"
+        "--threads", type=int, default=0, metavar="N", help="of torch (default: its own choice)"
     )
     return parser
 

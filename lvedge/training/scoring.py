@@ -173,7 +173,7 @@ def score_york(
 
 
 def clock_of(samples: Sequence[Sample], frames: int = 20) -> np.ndarray:
-    """Majority phase by stored frame index over complete slices: a clock that never sees the picture, [T] bool."""
+    """Majority phase by stored frame index over complete slices, [T] bool: a clock that sees no picture."""
     slices: dict[tuple[str, int], list[Sample]] = defaultdict(list)
     for sample in samples:
         slices[sample.subject, sample.slice_index].append(sample)
@@ -271,7 +271,7 @@ def _scored_beat(
 
 
 def dice(sample: Sample, measurement: Measurement) -> tuple[float, float]:
-    """Dice of cavity and myocardium in the source's own grid; 0 where nothing was returned, NaN where nothing is."""
+    """Dice of cavity and myocardium in the source's grid; 0 where only one of both is empty, NaN where both."""
     labels = measurement.labels()
     scores = []
     for label in (Label.CAVITY, Label.MYOCARDIUM):

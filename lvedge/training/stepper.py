@@ -1,4 +1,4 @@
-"""The network itself as a stepper, so that evaluation walks the same way as the runtime, without an export."""
+"""The network itself as a stepper: evaluation walks the same way as the runtime, without an export."""
 
 from __future__ import annotations
 
