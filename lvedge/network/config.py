@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lvedge.contract import ContractShapes
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
@@ -76,7 +76,7 @@ class LocatorConfig:
 
     input_px: int = 128
     mm_per_px: float = 2.75
-    channels: tuple[int, ...] = field(default=(16, 32, 48, 64))
+    channels: tuple[int, ...] = (16, 32, 64, 96)
 
 
 def contract_shapes(network: NetworkConfig, features: int, locator: LocatorConfig) -> ContractShapes:

@@ -22,8 +22,8 @@ from lvedge.training.slices import PreparedSlice
 from lvedge.view import View, normalise
 
 NAME = "locator"
-SPOT_PX = 3.0
-"""Spread of a point's spot on its heat map, input pixels (8 mm)."""
+SPOT_PX = 2.0
+"""Spread of a point's spot on its map, input pixels (5.5 mm)."""
 
 FRAME_AUGMENT = AugmentConfig(contrast=0.06, noise=0.06)
 
@@ -35,7 +35,7 @@ class MarkedFrame:
     Args:
         picture: [P, P] float32 normalised.
         points: [3, 2] input pixels (x, y); NaN where a point is not there.
-        judged: [3] whether the absence of a point is a fact, so that its heat map must be empty.
+        judged: [3] whether the absence of a point is a fact that can be learned.
     """
 
     picture: NDArray[np.float32]
@@ -99,13 +99,12 @@ def marked_frame(
     return MarkedFrame(normalise(picture), points, marks[1])
 
 
-def heat_targets(points: Tensor, axis: Tensor) -> Tensor:
-    """Gaussian spots [B, 3, P/2, P/2]; empty where a point is NaN."""
-    known = torch.isfinite(points[..., 0])
-    spot = torch.nan_to_num(points, nan=-1e3)
-    x = torch.exp(-((axis - spot[..., :1]) ** 2) / (2 * SPOT_PX**2))
-    y = torch.exp(-((axis - spot[..., 1:]) ** 2) / (2 * SPOT_PX**2))
-    return y[..., :, None] * x[..., None, :] * known[..., None, None]
+def spot_targets(points: Tensor, axis: Tensor) -> Tensor:
+    """Where each point is, as a Gaussian spot that sums to 1, [B, 3, P/2, P/2]; anything where it is NaN."""
+    spot = torch.nan_to_num(points)
+    x = torch.softmax(-((axis - spot[..., :1]) ** 2) / (2 * SPOT_PX**2), dim=2)
+    y = torch.softmax(-((axis - spot[..., 1:]) ** 2) / (2 * SPOT_PX**2), dim=2)
+    return y[..., :, None] * x[..., None, :]
 
 
 def train_locator(
@@ -128,15 +127,22 @@ def train_locator(
         drawn = [sampler.draw(rng) for _ in range(loop.batch)]
         frames = [marked_frame(p, marks[p.sample.key], config, rng) for p in drawn]
         pictures, points, judged = _tensors(frames)
-        logits = model.heat_maps(pictures.to(memory_format=torch.channels_last))
-        target = heat_targets(points, model.axis)
+        maps, presence = model.heat_maps(pictures.to(memory_format=torch.channels_last))
         known = torch.isfinite(points[..., 0])
-        weight = (known | judged).float()[..., None, None] * (1.0 + 30.0 * target)
-        heat = nn.functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
-        found, _ = model.points(logits)
+        target = spot_targets(points, model.axis).flatten(2)
+        spread = -(target * torch.log_softmax(maps.flatten(2), dim=2)).sum(dim=2)  # [B, 3]
+        found, _ = model.points(maps, presence)
         error = torch.where(known[..., None], found - torch.nan_to_num(points), torch.zeros_like(found))
         distance = nn.functional.smooth_l1_loss(error, torch.zeros_like(error), beta=1.0, reduction="sum")
-        return {"heat": 4.0 * heat, "distance": 0.05 * distance / known.sum().clamp(min=1)}
+        there = nn.functional.binary_cross_entropy_with_logits(
+            presence, known.float(), weight=(known | judged).float()
+        )
+        count = known.sum().clamp(min=1)
+        return {
+            "spread": 0.3 * (spread * known).sum() / count,
+            "distance": 0.05 * distance / count,
+            "presence": 0.3 * there,
+        }
 
     fixed = _tensors([marked_frame(p, marks[p.sample.key], config) for p in watched])
 
