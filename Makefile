@@ -5,6 +5,7 @@
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
 RUN ?= runs/default
+ACCURACY ?= benchmarks/results/accuracy.json
 BUILD ?= build
 DIST ?= dist
 BUILD_OPTIONS ?=
@@ -37,10 +38,22 @@ wheel-code-only: ## a wheel without the non-commercial weights, in dist/
 		$(BUILD)/code-only/pyproject.toml
 	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST) $(BUILD)/code-only
 
+train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
+	lvedge-train all --data $(DATA) --run $(RUN)
+	lvedge-train plot --run $(RUN)
+
+evaluate: ## the held-out subjects, figures as JSON
+	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)
+
+bundle: ## the trained networks as the bundle that ships, with parity proven
+	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
+		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+
 cases: ## the default case table, from the rules and the expert masks of acdc
 	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \
 		--report benchmarks/results/casetable_references.json
-	lvedge-cases default --references lvedge/weights/references.csv
+	lvedge-cases make lvedge/weights/cases.sqlite --replace --title "lvedge default case table" \
+		--rules lvedge/casetable/data/rules.csv --references lvedge/weights/references.csv
 
 docs: ## docs/cli.md, from the --help of every command
 	$(PYTHON) docs/make_cli.py
