@@ -1,4 +1,4 @@
-"""Measuring one slice: locate the heart, hold the view still, step through the frames, read the results.
+"""Measuring one slice: aim, hold the view still, step through the frames, read the results.
 
 The one way from frames to measurements, for the runtime's stream and for evaluation alike; only the stepper
 differs (an engine, or the network itself).
@@ -7,34 +7,19 @@ differs (an engine, or the network itself).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
+from lvedge.aim import Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
 from lvedge.beat import Beat, BeatTracker, cycle_from_measurements
 from lvedge.contract import Floats, State, Stepper
 from lvedge.frame import Frame
-from lvedge.geometry import angle_between_deg, circular_median_deg
 from lvedge.indices import Indices, Phase
-from lvedge.locate import Location, location_from_points, locator_input, locator_view
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel, quality_features
 from lvedge.reading import MaskReading, NoVentricle, centre_in_source, read_mask, septum_in_source
-from lvedge.view import SEPTUM_IN_VIEW_DEG, View, normalise, view_of_frame
-
-MIN_LOCATED = 0.25
-"""Peak probability of the LV centre under which the locator has not found a heart."""
-
-MIN_SEPTUM = 0.2
-"""Peak probability of both insertions under which the septum is taken from neighbouring slices."""
-
-AIM_MM = 2.0
-AIM_DEG = 6.0
-"""A first view further off than this is taken again around what its own mask shows."""
-
-AIMS = 2
-"""How often a view may be taken again before a slice begins."""
 
 DRIFT_MM = 15.0
 """A cavity further from the view's middle than this has left the view: the heart is located afresh."""
@@ -42,44 +27,12 @@ DRIFT_MM = 15.0
 NO_HEART = "no heart was located in this frame"
 
 
-@dataclass
-class Stack:
-    """What the slices of one series know of each other: where the neighbours saw the LV and its septum.
-
-    Args:
-        centres_px: LV centre by slice, source pixels.
-        septa_deg: mid-septum by slice, as seen there.
-    """
-
-    centres_px: dict[int, tuple[float, float]] = field(default_factory=dict)
-    septa_deg: dict[int, float] = field(default_factory=dict)
-
-    def nearest_centre(self, slice_index: int) -> tuple[float, float] | None:
-        """The LV centre of the nearest slice that has one."""
-        if not self.centres_px:
-            return None
-        return self.centres_px[min(self.centres_px, key=lambda k: abs(k - slice_index))]
-
-    def usual_septum(self, slice_index: int, neighbours: int = 4) -> float | None:
-        """Circular median of the nearest slices' septa."""
-        nearest = sorted(self.septa_deg, key=lambda k: abs(k - slice_index))[:neighbours]
-        return circular_median_deg(np.array([self.septa_deg[k] for k in nearest])) if nearest else None
-
-
-@dataclass(frozen=True)
-class _Aim:
-    """A view and whether its septum was inferred."""
-
-    view: View
-    inferred: bool
-
-
 @dataclass(frozen=True)
 class _Seen:
     """One frame after its step, before the values are final."""
 
     frame: Frame
-    aim: _Aim
+    aim: Aim
     indices: Floats
     phase: Floats
     mask: Floats
@@ -101,13 +54,13 @@ class SliceMeasurer:
         self._stepper = stepper
         self._quality = quality
         self._stack = stack if stack is not None else Stack()
+        self._aimer = Aimer(stepper, self._stack)
         self._state = State.zeros(stepper.shapes)
-        self._aim: _Aim | None = None
+        self._aim: Aim | None = None
+        self._aim_ms = 0.0
         self._previous: Indices | None = None
         self._beats = BeatTracker()
         self._lost = False
-
-    # --- the two modes -------------------------------------------------------------------------
 
     def measure_closed(self, frames: Sequence[Frame], once: bool = False) -> Iterator[Measurement]:
         """All frames of a gated slice: played once to warm the state, then reported.
@@ -121,7 +74,7 @@ class SliceMeasurer:
         """
         if not frames:
             return
-        self._aim = self._first_aim(frames)
+        self._take_aim(frames)
         first_pass = [self._step(frame) for frame in frames]
         again = len(frames) > 1 and not once
         for frame, seen in zip(frames, first_pass, strict=True):
@@ -135,10 +88,12 @@ class SliceMeasurer:
             frame: the next frame in phase order.
         """
         if self._aim is None or self._lost:
-            fresh = self._first_aim([frame])
-            if fresh is not None and self._aim is not None:
+            before = self._aim
+            self._take_aim([frame])
+            if self._aim is None:
+                self._aim = before
+            elif before is not None:
                 self._state = State.zeros(self._stepper.shapes)
-            self._aim = fresh if fresh is not None else self._aim
         measurement = self._measurement(self._step(frame), frame, Mode.LIVE, settled=self._beats.settled)
         self._lost = not measurement.measured
         return measurement, self._beats.add(measurement)
@@ -148,62 +103,10 @@ class SliceMeasurer:
         """The beat of a closed slice."""
         return cycle_from_measurements(measurements, Mode.CLOSED)
 
-    # --- finding the heart ---------------------------------------------------------------------
-
-    def _first_aim(self, frames: Sequence[Frame]) -> _Aim | None:
-        """The view of the slice: located, then taken again around what its own mask shows."""
-        tries = [frames[0]] if len(frames) < 3 else [frames[0], frames[len(frames) // 2]]
-        locations = [self._locate(frame) for frame in tries]
-        best = max(range(len(tries)), key=lambda k: locations[k].confidence)
-        frame, location = tries[best], locations[best]
-        aim = self._aim_from_location(frame, location)
-        for _ in range(AIMS):
-            better = self._aimed_again(frame, aim) if aim is not None else None
-            if better is None:
-                break
-            aim = better
-        return aim
-
-    def _locate(self, frame: Frame) -> Location:
-        view = locator_view(frame, self._stepper.shapes)
-        points, confidence = self._stepper.locate(locator_input(frame, view))
-        return location_from_points(points[0], confidence[0], view)
-
-    def _aim_from_location(self, frame: Frame, location: Location) -> _Aim | None:
-        usual = self._stack.usual_septum(frame.slice_index)
-        seen = location.septum_confidence >= MIN_SEPTUM
-        septum = location.septum_deg if seen or usual is None else usual
-        centre = location.centre_px
-        if location.confidence < MIN_LOCATED:
-            known = self._stack.nearest_centre(frame.slice_index)
-            if known is None:
-                return None
-            centre = known
-        return _Aim(self._view(frame, centre, septum), inferred=not seen)
-
-    def _aimed_again(self, frame: Frame, aim: _Aim) -> _Aim | None:
-        """A better view by the mask that this one gives; None where it is good enough or shows no LV."""
-        step = self._stepper.step(self._input(frame, aim.view), State.zeros(self._stepper.shapes))
-        reading = read_mask(step.mask[0], aim.view.mm_per_px, self._stepper.shapes.layout)
-        if isinstance(reading, NoVentricle):
-            return None
-        turn = abs(angle_between_deg(reading.septum_in_view_deg, SEPTUM_IN_VIEW_DEG))
-        if _off_middle_mm(reading, aim.view) <= AIM_MM and turn <= AIM_DEG:
-            return None
-        septum, inferred = aim.view.septum_deg, aim.inferred
-        if reading.septum is not None:
-            septum, inferred = septum_in_source(reading, aim.view), False
-        return _Aim(self._view(frame, centre_in_source(reading, aim.view), septum), inferred)
-
-    def _view(self, frame: Frame, centre_px: tuple[float, float], septum_deg: float) -> View:
-        shapes = self._stepper.shapes
-        return view_of_frame(frame, centre_px, septum_deg, shapes.view_px, shapes.view_mm_per_px)
-
-    # --- stepping ------------------------------------------------------------------------------
-
-    @staticmethod
-    def _input(frame: Frame, view: View) -> Floats:
-        return np.ascontiguousarray(normalise(view.crop(frame.pixels))[None, None])
+    def _take_aim(self, frames: Sequence[Frame]) -> None:
+        started = perf_counter()
+        self._aim = self._aimer.aim(frames)
+        self._aim_ms = 1e3 * (perf_counter() - started)
 
     def _step(self, frame: Frame) -> _Seen | None:
         """One frame through the network; None where there is no view to look through."""
@@ -211,14 +114,20 @@ class SliceMeasurer:
             return None
         aim = self._aim
         started = perf_counter()
-        picture = self._input(frame, aim.view)
+        picture = view_input(frame, aim.view)
         viewed = perf_counter()
         step = self._stepper.step(picture, self._state)
         stepped = perf_counter()
         reading = read_mask(step.mask[0], aim.view.mm_per_px, self._stepper.shapes.layout)
         done = perf_counter()
         self._state = step.state
-        latency = {"view": viewed - started, "step": stepped - viewed, "read": done - stepped}
+        latency = {
+            "locate": self._aim_ms,
+            "view": 1e3 * (viewed - started),
+            "step": 1e3 * (stepped - viewed),
+            "read": 1e3 * (done - stepped),
+        }
+        self._aim_ms = 0.0  # paid by the slice's first frame
         return _Seen(
             frame=frame,
             aim=aim,
@@ -227,7 +136,7 @@ class SliceMeasurer:
             mask=step.mask[0],
             features=step.features,
             reading=reading,
-            latency_ms={stage: 1e3 * seconds for stage, seconds in latency.items()},
+            latency_ms=latency,
         )
 
     def _replay(self, seen: _Seen) -> _Seen:
@@ -237,41 +146,29 @@ class SliceMeasurer:
         latency = {**seen.latency_ms, "replay": 1e3 * (perf_counter() - started)}
         return replace(seen, indices=result.indices[0], phase=result.phase[0], latency_ms=latency)
 
-    # --- results -------------------------------------------------------------------------------
-
     def _measurement(self, seen: _Seen | None, frame: Frame, mode: Mode, settled: bool) -> Measurement:
         if seen is None:
             return Measurement(frame=frame, measured=False, reason=NO_HEART, mode=mode)
         view, reading = seen.aim.view, seen.reading
+        blank = Measurement(frame=frame, measured=False, mode=mode, view=view, latency_ms=seen.latency_ms)
         if isinstance(reading, NoVentricle):
-            return Measurement(
-                frame=frame,
-                measured=False,
-                reason=reading.reason,
-                mode=mode,
-                view=view,
-                latency_ms=seen.latency_ms,
+            return replace(blank, reason=reading.reason)
+        drift_mm = off_middle_mm(reading, view)
+        if drift_mm > DRIFT_MM:
+            return replace(
+                blank, reason=f"the cavity lies {drift_mm:.0f} mm from where the heart was located"
             )
         layout = self._stepper.shapes.layout
         values_px = np.maximum(seen.indices.astype(np.float64), 0.0)
         indices = Indices(values_px * view.mm_per_px ** layout.unit_power(), layout)
-        drift_mm = _off_middle_mm(reading, view)
-        if drift_mm > DRIFT_MM:
-            reason = f"the cavity lies {drift_mm:.0f} mm from where the heart was located"
-            return Measurement(
-                frame=frame, measured=False, reason=reason, mode=mode, view=view, latency_ms=seen.latency_ms
-            )
         quality = self._quality.quality(quality_features(indices, reading, self._previous))
         self._previous = indices
         septum_deg = septum_in_source(reading, view)
-        self._stack.centres_px[frame.slice_index] = centre_in_source(reading, view)
-        if reading.septum is not None:
-            self._stack.septa_deg[frame.slice_index] = septum_deg
+        self._note(frame, seen.aim, reading, septum_deg)
         p_systole = float(seen.phase[1])
-        return Measurement(
-            frame=frame,
+        return replace(
+            blank,
             measured=True,
-            mode=mode,
             indices=indices,
             geometric=reading.indices,
             phase=Phase.from_probability(p_systole),
@@ -279,16 +176,15 @@ class SliceMeasurer:
             phase_settled=settled,
             quality=quality,
             wall_max_mm=reading.rays.wall_max_mm,
-            view=view,
             septum_deg=septum_deg,
             septum_inferred=reading.septum is None and seen.aim.inferred,
             mask=seen.mask,
-            latency_ms=seen.latency_ms,
         )
 
-
-def _off_middle_mm(reading: MaskReading, view: View) -> float:
-    """Distance of the cavity's centroid from the view's middle, mm."""
-    x, y = reading.rays.centre_px
-    middle = (view.size_px - 1) / 2
-    return float(np.hypot(x - middle, y - middle)) * view.mm_per_px
+    def _note(self, frame: Frame, aim: Aim, reading: MaskReading, septum_deg: float) -> None:
+        """Tell the stack where this slice's LV lies."""
+        self._stack.sightings[frame.slice_index] = Sighting(
+            centre_in_source(reading, aim.view), aim.confidence
+        )
+        if reading.septum is not None:
+            self._stack.septa_deg[frame.slice_index] = septum_deg

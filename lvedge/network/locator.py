@@ -87,6 +87,6 @@ class Locator(nn.Module):
 
     @staticmethod
     def shares(maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of each column and of each row, [B, 3, P/2] each; sharpened so that the peak decides."""
+        """Probability of each column and of each row, [B, 3, P/2] each; sharpened: the peak decides."""
         flat = torch.softmax(2.0 * maps.flatten(2), dim=2).view(maps.shape)
         return flat.sum(dim=2), flat.sum(dim=3)

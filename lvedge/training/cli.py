@@ -39,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(
         prog="lvedge-train",
-        description="Trains the network and the locator on acdc and york. A stage that was interrupted goes on "
-        "from its last checkpoint.",
+        description="Trains the network and the locator on acdc and york. A stage that was interrupted "
+        "goes on from its last checkpoint.",
     )
     parser.add_argument(
         "stage", choices=(*STAGES, "all", "plot"), help="what to train, or plot the logs as PNG"

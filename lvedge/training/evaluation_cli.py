@@ -22,10 +22,10 @@ from lvedge.training.stepper import stepper_from_run
 
 PROTOCOL = (
     "hold-out by subject (split.json); acdc: every slice at ED and ES as a one-frame clip through the "
-    "located view, mid slices as k/(n-1) in [0.2, 0.8] with RV, myocardium and cavity drawn; york: complete slices, "
-    "closed mode, nominal 1.3 mm/px; where no LV is returned the training set's mean values and Dice 0 are "
-    "scored and a phase counts as wrong; headline = mean over subjects of the subject's mean, 95 % interval by "
-    "subject bootstrap (2000 draws), pooled beside it"
+    "located view, mid slices as k/(n-1) in [0.2, 0.8] with RV, myocardium and cavity drawn; york: complete "
+    "slices, closed mode, nominal 1.3 mm/px; where no LV is returned the training set's mean values and "
+    "Dice 0 are scored and a phase counts as wrong; headline = mean over subjects of the subject's mean, "
+    "95 % interval by subject bootstrap (2000 draws), pooled beside it"
 )
 
 

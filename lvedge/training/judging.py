@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lvedge.aim import Stack
 from lvedge.contract import Stepper
 from lvedge.frame import Frame
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray
-from lvedge.measure import SliceMeasurer, Stack
+from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.quality import (
     DEFAULT_QUALITY,

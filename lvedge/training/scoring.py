@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from lvedge.aim import Stack
 from lvedge.contract import Stepper
 from lvedge.frame import Frame
 from lvedge.geometry import angle_between_deg, indices_from_rays
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray, Label
-from lvedge.measure import SliceMeasurer, Stack
+from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.phase import end_frames, systole_of_areas
 from lvedge.quality import QualityModel
@@ -178,13 +179,15 @@ def clock_of(samples: Sequence[Sample], frames: int = 20) -> np.ndarray:
     for sample in samples:
         slices[sample.subject, sample.slice_index].append(sample)
     votes = [systole_of_areas(_areas(members)) for members in slices.values() if len(members) == frames]
-    return np.mean(votes, axis=0) >= 0.5
+    majority: np.ndarray = np.mean(votes, axis=0) >= 0.5
+    return majority
 
 
 def mean_values_of(samples: Sequence[Sample]) -> FloatArray:
     """Mean values of the mid slices, [L] mm and mm²: what is scored where nothing is returned."""
     values = [truth_of(s) for s in samples if s.is_mid_slice]
-    return np.nanmean(np.stack(values), axis=0)
+    means: FloatArray = np.nanmean(np.stack(values), axis=0)
+    return means
 
 
 def truth_of(sample: Sample) -> FloatArray:
@@ -271,7 +274,7 @@ def _scored_beat(
 
 
 def dice(sample: Sample, measurement: Measurement) -> tuple[float, float]:
-    """Dice of cavity and myocardium in the source's grid; 0 where only one of both is empty, NaN where both."""
+    """Dice of cavity and myocardium in the source's grid; 0 where one side is empty, NaN where both are."""
     labels = measurement.labels()
     scores = []
     for label in (Label.CAVITY, Label.MYOCARDIUM):

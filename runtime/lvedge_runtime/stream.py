@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
+from lvedge.aim import Stack
 from lvedge.casetable import CaseTable, cycle_features, frame_features, slice_level
 from lvedge.contract import Stepper
 from lvedge.frame import Frame, Rejected
-from lvedge.measure import SliceMeasurer, Stack
+from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
 
