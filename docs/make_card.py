@@ -1,4 +1,4 @@
-"""Writes ``docs/model-card.md`` from ``model-card.in.md`` and the measured figures: ``python docs/make_card.py``."""
+"""Writes ``docs/model-card.md`` from its template and the measured figures: ``python docs/make_card.py``."""
 
 from __future__ import annotations
 
