@@ -1,0 +1,88 @@
+"""The quality model: its manifest entry, and what lowers it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvedge.errors import BundleError
+from lvedge.geometry import Rays, Septum
+from lvedge.indices import Indices
+from lvedge.quality import DEFAULT_QUALITY, FEATURES, QualityModel, quality_features
+from lvedge.reading import MaskReading
+
+NONE = np.zeros(len(FEATURES))
+
+
+def reading_of(vector: np.ndarray, septum: Septum | None = None, **changes: float) -> MaskReading:
+    rays = Rays((40.0, 40.0), (1.5, 1.5), np.ones(360), np.ones(360), np.ones(2))
+    figures = {"closed": 1.0, "confidence": 1.0, "entropy": 0.0, "other_share": 0.0, **changes}
+    return MaskReading(rays=rays, septum=septum, indices=Indices(vector), **figures)
+
+
+def test_features_in_full() -> None:
+    read = np.array([5.0] * 6 + [30.0] * 3 + [600.0, 900.0])
+    said = read + np.array([0, 0, -1.5, 0, 0.6, 0, 2.5, 0, 0, -100.0, 200.0])
+    before = Indices(said + np.array([0.6, -0.6, 0.6, -0.6, 0.6, -0.6, 9, 9, 9, 99, 99]))
+    reading = reading_of(read, closed=0.9, confidence=0.8, entropy=0.2, other_share=0.05)
+    np.testing.assert_allclose(
+        quality_features(Indices(said), reading, before),
+        [0.5, 0.5, 0.5, 0.6, 0.2, 0.1, 0.05, 1.0, np.exp(-2.0), 0.2],
+    )
+    seen = reading_of(read, Septum(180.0, 90.0))
+    np.testing.assert_allclose(
+        quality_features(Indices(read), seen, None), [0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2.0), 0]
+    )
+
+
+def test_the_manifest_entry_comes_back() -> None:
+    model = QualityModel(np.linspace(-3.0, 0.5, len(FEATURES)).round(6), 2.25, 0.4375)
+    entry = model.as_manifest()
+    assert set(entry) == {"weights", "bias", "flag_below"}
+    again = QualityModel.from_manifest({**entry, "fitted_on": {"frames": 3}})
+    np.testing.assert_array_equal(again.weights, model.weights)
+    assert (again.bias, again.flag_below) == (2.25, 0.4375)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": {"other": 1.0}}, "reads other features"),
+        ({"weights": [1.0, 2.0]}, "reads other features"),
+        ({"bias": "high"}, "is incomplete"),
+        ({"bias": None}, "is incomplete"),
+        ({"weights": dict.fromkeys(FEATURES, "x")}, "is incomplete"),
+        ({"weights": dict.fromkeys(FEATURES)}, "is incomplete"),
+    ],
+)
+def test_entries_that_are_no_model(change: dict[str, object], words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        QualityModel.from_manifest({**DEFAULT_QUALITY.as_manifest(), **change})
+
+
+@pytest.mark.parametrize("missing", ["weights", "bias", "flag_below"])
+def test_an_entry_with_something_missing(missing: str) -> None:
+    entry = DEFAULT_QUALITY.as_manifest()
+    del entry[missing]
+    with pytest.raises(BundleError, match="is incomplete"):
+        QualityModel.from_manifest(entry)
+
+
+def test_known_qualities() -> None:
+    model = QualityModel(np.eye(len(FEATURES))[0] * -2.0, 1.0, 0.5)
+    assert model.quality(NONE) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert model.quality(np.eye(len(FEATURES))[0] * 0.5) == 0.5
+
+
+@given(
+    st.lists(st.floats(0.0, 20.0), min_size=len(FEATURES), max_size=len(FEATURES)),
+    st.integers(0, len(FEATURES) - 1),
+    st.floats(0.01, 5.0),
+)
+def test_worse_features_never_raise_quality(features: list[float], which: int, more: float) -> None:
+    before = np.array(features)
+    after = before + more * np.eye(len(FEATURES))[which]
+    high, low = DEFAULT_QUALITY.quality(before), DEFAULT_QUALITY.quality(after)
+    assert 0.0 <= low < high <= 1.0
