@@ -121,6 +121,10 @@ class BeatTracker:
         """The maximum has passed: that frame was end diastole, and the beat before it is complete."""
         beat, self._since_ed = self._since_ed[: self._high_at], self._since_ed[self._high_at :]
         complete = self._turns >= 2 and len(beat) >= FEWEST_FRAMES
+        if self._turns == 2:
+            # The stream's own beginning passed for end diastole: one only if as large as this one.
+            first = next(m.indices for m in beat if m.indices is not None)
+            complete = complete and bool(first.areas_mm2[0] >= (1.0 - TURN / 2) * self._high)
         self._note_turn()
         self._falling, self._low = True, area
         return Beat(cycle_from_measurements(beat, Mode.LIVE), beat) if complete else None

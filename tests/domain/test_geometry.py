@@ -105,13 +105,15 @@ def assert_values(found: Floats, truth: Floats, px: float, layout: IndexLayout =
 
 @settings(max_examples=15, deadline=None)
 @given(
-    row_mm=spacings, column_mm=spacings, endo=st.floats(8.0, 35.0), wall=st.floats(4.0, 18.0), septum=directions
+    row_mm=spacings,
+    column_mm=spacings,
+    endo=st.floats(8.0, 35.0),
+    wall=st.floats(4.0, 18.0),
+    septum=directions,
 )
 def test_circles(row_mm: float, column_mm: float, endo: float, wall: float, septum: float) -> None:
     rays = walls(circle(endo), circle(endo + wall), (row_mm, column_mm))
-    truth = np.array(
-        [wall] * 6 + [2 * endo] * 3 + [np.pi * endo**2, np.pi * ((endo + wall) ** 2 - endo**2)]
-    )
+    truth = np.array([wall] * 6 + [2 * endo] * 3 + [np.pi * endo**2, np.pi * ((endo + wall) ** 2 - endo**2)])
     assert_values(indices_from_rays(rays, septum).vector, truth, 0.1 * max(row_mm, column_mm))
     assert rays.wall_max_mm == pytest.approx(wall, abs=0.3 * max(row_mm, column_mm))
 
@@ -148,7 +150,7 @@ def test_eccentric_walls(spacing: float, off: float, towards: float, septum: flo
     )
 
 
-@pytest.mark.parametrize("sectors, diameters", [(4, 2), (8, 4), (8, 1), (14, 7)])
+@pytest.mark.parametrize(("sectors", "diameters"), [(4, 2), (8, 4), (8, 1), (14, 7)])
 def test_any_number_of_sectors_and_diameters(sectors: int, diameters: int) -> None:
     layout = IndexLayout(sectors, diameters)
     endo, epi = ellipse(26.0, 20.0, 40.0), off_centre(34.0, 3.0, 250.0)

@@ -25,9 +25,9 @@ views = st.builds(
     mm_per_px=st.floats(1.0, 3.0),
     mirrored=st.booleans(),
 )
-points = st.lists(
-    st.tuples(st.floats(-50.0, 300.0), st.floats(-50.0, 300.0)), min_size=1, max_size=5
-).map(np.array)
+points = st.lists(st.tuples(st.floats(-50.0, 300.0), st.floats(-50.0, 300.0)), min_size=1, max_size=5).map(
+    np.array
+)
 
 
 def towards(view: View, degrees: float, mm: float) -> NDArray[np.float64]:
@@ -138,9 +138,7 @@ def test_the_view_of_a_frame_takes_its_tags() -> None:
     expected = View((3.0, 2.0), 170.0, (1.1, 1.3), 80, 1.5, mirrored=False, handedness=frame.handedness)
     assert view_of_frame(frame, (3.0, 2.0), 530.0, 80, 1.5) == expected
     assert expected.handedness is Handedness.RADIOLOGICAL
-    behind = Frame(
-        pixels, (1.1, 1.3), "s", orientation=Orientation(toward_base.column, toward_base.row)
-    )
+    behind = Frame(pixels, (1.1, 1.3), "s", orientation=Orientation(toward_base.column, toward_base.row))
     assert view_of_frame(behind, (3.0, 2.0), 170.0, 80, 1.5) == replace(
         expected, mirrored=True, handedness=Handedness.MIRRORED
     )
