@@ -69,6 +69,10 @@ class Walk:
     systole: NDArray[np.bool_]
     true_values: NDArray[np.bool_]
 
+    def from_frame(self, first: int) -> Walk:
+        """The same walk, begun at another frame and closed cyclically."""
+        return Walk(*(np.roll(part, -first) for part in (self.positions, self.systole, self.true_values)))
+
 
 def york_walk(clip: Clip, frames: int, beats: int, start: float) -> Walk:
     """A york beat played ``beats`` times with ``frames`` frames each, from any position."""

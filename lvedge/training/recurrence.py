@@ -77,18 +77,18 @@ def train_recurrence(
 
     def losses_of_step(step: int) -> Losses:
         rng = np.random.default_rng((loop.seed, step))
-        features, values, systole, weight = _draw_batch(york, acdc, loop.batch, mix, rng)
+        batch = _draw_batch(york, acdc, loop.batch, mix, rng)
+        features = batch.features
         if mix.drop:
             keep = torch.from_numpy(rng.random((loop.batch, 1, network.config.shared)) >= mix.drop)
             features = features.clone()
             features[..., -network.config.shared :] *= keep / (1.0 - mix.drop)
         indices, phase = played_through(network, features)
-        known = torch.where(weight[:, None, None] > 0, values, torch.full_like(values, float("nan")))
-        nominal = weight < 1.0
-        loss = value_loss(indices[~nominal], known[~nominal], tolerance)
-        loss = loss + mix.york_values * value_loss(indices[nominal], known[nominal], tolerance)
-        cross = nn.functional.cross_entropy(phase.flatten(0, 1), systole.long().flatten())
-        return {"values": 4.0 * loss, "phase": mix.phase * cross}
+        true, nominal = ~batch.nominal, batch.nominal
+        values = value_loss(indices[true], batch.values[true], tolerance)
+        values = values + mix.york_values * value_loss(indices[nominal], batch.values[nominal], tolerance)
+        cross = nn.functional.cross_entropy(phase.flatten(0, 1), batch.systole.long().flatten())
+        return {"values": 4.0 * values, "phase": mix.phase * cross}
 
     header = {"network_config": config_as_dict(network.config)}
     averaged = train(network, losses_of_step, lambda m: watch(m, watched), loop, folder, NAME, header)
@@ -117,11 +117,7 @@ def watch(model: nn.Module, clips: list[Clip]) -> dict[str, float]:
     figures: dict[str, float] = {}
     york = [clip for clip in clips if clip.source == "york"]
     for name, starts in (("stored", (0,)), ("random", range(0, BEAT_FRAMES, 3))):
-        wrong = [
-            phase_error(model, clip, york_walk(clip, BEAT_FRAMES, 2, start).positions)
-            for clip in york
-            for start in starts
-        ]
+        wrong = [phase_error(model, clip, start) for clip in york for start in starts]
         if wrong:
             figures[f"phase_error_{name}"] = float(np.mean(wrong))
     errors = []
@@ -140,9 +136,9 @@ def watch(model: nn.Module, clips: list[Clip]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def phase_error(network: LeftVentricleNetwork, clip: Clip, positions: np.ndarray) -> float:
-    """Share of wrong phases on the last beat of a york clip played at given positions."""
-    walk = york_walk(clip, BEAT_FRAMES, len(positions) // BEAT_FRAMES, float(positions[0]))
+def phase_error(network: LeftVentricleNetwork, clip: Clip, start: float) -> float:
+    """Share of wrong phases on the second pass over a york clip, played from any position."""
+    walk = york_walk(clip, BEAT_FRAMES, 2, start)
     features, _ = played(clip, walk)
     _, phase = played_through(network, features[None])
     said = phase[0].argmax(dim=1).bool().numpy()
@@ -156,34 +152,41 @@ def _by_subject(clips: list[Clip]) -> list[list[Clip]]:
     return list(subjects.values())
 
 
+@dataclass(frozen=True)
+class _ClipBatch:
+    """Clips of one length: features [B, T, F], values [B, T, L], systole [B, T], nominal sizes [B]."""
+
+    features: Tensor
+    values: Tensor
+    systole: Tensor
+    nominal: Tensor
+
+
 def _draw_batch(
     york: list[list[Clip]], acdc: list[list[Clip]], batch: int, mix: ClipMix, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features [B, T, F], values [B, T, L], systole [B, T], weight of the values [B]; one T for all."""
+) -> _ClipBatch:
     frames = int(rng.integers(mix.frames[0], mix.frames[1] + 1))
     beats = int(rng.integers(1, 4))
     stored = rng.random() < mix.as_stored
     if stored:
         frames = BEAT_FRAMES
     length = 1 if rng.random() < mix.single else min(frames * beats, mix.longest)
-    parts = []
+    features, values, systole, nominal = [], [], [], []
     for _ in range(batch):
         is_york = bool(york) and rng.random() < mix.york
         subjects = york if is_york else acdc
         subject = subjects[rng.integers(len(subjects))]
         clip = subject[rng.integers(len(subject))]
         if is_york:
-            start = 0.0 if stored else rng.uniform(0, BEAT_FRAMES)
-            walk = york_walk(clip, frames, beats, start)
+            walk = york_walk(clip, frames, beats, 0.0 if stored else rng.uniform(0, BEAT_FRAMES))
         else:
-            # A single frame of acdc is one of the two true ones more often than not.
             walk = acdc_walk(frames, beats, int(rng.integers(frames)), rng)
             if length == 1 or rng.random() < 0.2:
-                first = int(rng.choice(np.flatnonzero(walk.true_values)))
-                walk = type(walk)(*(np.roll(part, -first) for part in vars(walk).values()))
-        features, values = played(clip, walk)
-        parts.append((features[:length], values[:length], torch.from_numpy(walk.systole[:length])))
-        weight = 0.5 if is_york else 1.0
-        parts[-1] = (*parts[-1], torch.tensor(weight))  # type: ignore[assignment]
-    features_, values_, systole_, weight_ = zip(*parts, strict=True)
-    return torch.stack(features_), torch.stack(values_), torch.stack(systole_), torch.stack(weight_)
+                # Begin on a frame whose values are true, so that the cold start keeps its share.
+                walk = walk.from_frame(int(rng.choice(np.flatnonzero(walk.true_values))))
+        clip_features, clip_values = played(clip, walk)
+        features.append(clip_features[:length])
+        values.append(clip_values[:length])
+        systole.append(torch.from_numpy(walk.systole[:length]))
+        nominal.append(is_york)
+    return _ClipBatch(torch.stack(features), torch.stack(values), torch.stack(systole), torch.tensor(nominal))
