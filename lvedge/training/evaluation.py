@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray
-from lvedge.training.scoring import ScoredBeat, ScoredSlice
+from lvedge.training.scoring import ScoredBeat, ScoredFrame, ScoredSlice
 
 BOOTSTRAPS = 2000
 CENTRE_MM = 6.0
@@ -127,6 +127,25 @@ def york_figures(beats: Sequence[ScoredBeat]) -> dict[str, Any]:
     }
 
 
+def other_source_figures(scored: Sequence[ScoredFrame]) -> dict[str, Any]:
+    """Figures on a source that nothing was trained on, of too few subjects for intervals to mean much."""
+    subjects = [s.subject for s in scored]
+    walls = [s for s in scored if np.isfinite(s.dice[1])]
+    return {
+        "frames": len(scored),
+        "frames_with_epicardium": len(walls),
+        "coverage": by_subject(subjects, np.array([float(s.found) for s in scored])),
+        "dice_cavity": by_subject(subjects, np.array([s.dice[0] for s in scored])),
+        "dice_myocardium": by_subject([s.subject for s in walls], np.array([s.dice[1] for s in walls])),
+        "cavity_area_error_mm2": by_subject(
+            subjects, np.array([abs(s.cavity_mm2 - s.true_cavity_mm2) for s in scored])
+        ),
+        "centre_within_6mm": by_subject(
+            subjects, np.array([float(s.centre_mm <= CENTRE_MM) for s in scored])
+        ),
+    }
+
+
 def markdown(figures: dict[str, Any]) -> str:
     """The figures as tables; coverage comes first."""
     lines = ["| data | reading | coverage | RWT mm | diameters mm | areas mm² |", "|---|---|---|---|---|---|"]
@@ -146,6 +165,9 @@ def markdown(figures: dict[str, Any]) -> str:
         ("york: frame-index clock, same clips", _shown(figures["york"]["clock_error_stored"], 100, "%")),
         ("york: phase error, random start", _shown(figures["york"]["phase_error_random_start"], 100, "%")),
         ("york: coverage", _shown(figures["york"]["coverage"], 100, "%")),
+        ("sunnybrook (not trained on): coverage", _shown(figures["sunnybrook"]["coverage"], 100, "%")),
+        ("sunnybrook: Dice cavity", _shown(figures["sunnybrook"]["dice_cavity"], 1, "")),
+        ("sunnybrook: Dice myocardium", _shown(figures["sunnybrook"]["dice_myocardium"], 1, "")),
     ]
     lines += [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(lines) + "\n"

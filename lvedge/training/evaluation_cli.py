@@ -15,17 +15,28 @@ import torch
 from lvedge import __version__
 from lvedge.errors import LvedgeError
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
-from lvedge.training.data import Sample, acdc_subjects, data_root, read_acdc, read_split, read_york
-from lvedge.training.evaluation import acdc_figures, markdown, york_figures
-from lvedge.training.scoring import clock_of, mean_values_of, score_acdc, score_york
+from lvedge.training.data import (
+    Sample,
+    acdc_subjects,
+    data_root,
+    read_acdc,
+    read_split,
+    read_sunnybrook,
+    read_york,
+)
+from lvedge.training.evaluation import acdc_figures, markdown, other_source_figures, york_figures
+from lvedge.training.scoring import clock_of, mean_values_of, score_acdc, score_frames, score_york
 from lvedge.training.stepper import stepper_from_run
+
+SUNNYBROOK_SUBJECTS = ("SCD0000101", "SCD0000201")
 
 PROTOCOL = (
     "hold-out by subject (split.json); acdc: every slice at ED and ES as a one-frame clip through the "
     "located view, mid slices as k/(n-1) in [0.2, 0.8] with RV, myocardium and cavity drawn; york: complete "
-    "slices, closed mode, nominal 1.3 mm/px; where no LV is returned the training set's mean values and "
-    "Dice 0 are scored and a phase counts as wrong; headline = mean over subjects of the subject's mean, "
-    "95 % interval by subject bootstrap (2000 draws), pooled beside it"
+    "slices, closed mode, nominal 1.3 mm/px; sunnybrook: annotated frames as one-frame clips; where no LV "
+    "is returned the training set's mean values and Dice 0 are scored and a phase counts as wrong; headline "
+    "= mean over subjects of the subject's mean, 95 % interval by subject bootstrap (2000 draws), pooled "
+    "beside it"
 )
 
 
@@ -87,6 +98,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     step = max(20 // max(options.starts, 1), 1)
     starts = range(0, step * options.starts, step)
     beats = score_york(stepper, quality, [s for u in york for s in read_york(root, u)], starts, clock)
+    other = [s for u in SUNNYBROOK_SUBJECTS for s in read_sunnybrook(root, u)]
     groups = acdc_subjects(root)
     figures = {
         "protocol": PROTOCOL,
@@ -96,6 +108,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "acdc": acdc_figures(slices),
         "york": york_figures(beats),
+        "sunnybrook": other_source_figures(score_frames(stepper, quality, other)),
     }
     sys.stdout.write(markdown(figures))
     if options.out:

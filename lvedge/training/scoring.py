@@ -101,6 +101,59 @@ class ScoredBeat:
     dice: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class ScoredFrame:
+    """A frame of a source that nothing was trained on.
+
+    Args:
+        subject, slice_index, frame_index: which frame.
+        found: whether an LV was returned.
+        true_cavity_mm2, cavity_mm2: drawn and returned cavity area; 0 where nothing was returned.
+        centre_mm: distance of the view's centre from the drawn centroid.
+        dice: cavity and myocardium; NaN for a wall that was not drawn.
+    """
+
+    subject: str
+    slice_index: int
+    frame_index: int
+    found: bool
+    true_cavity_mm2: float
+    cavity_mm2: float
+    centre_mm: float
+    dice: tuple[float, float]
+
+
+def score_frames(stepper: Stepper, quality: QualityModel, samples: Sequence[Sample]) -> list[ScoredFrame]:
+    """Single annotated frames, each a one-frame clip through the located view.
+
+    Args:
+        stepper: executes the network.
+        quality: judges the values.
+        samples: annotated frames of any source.
+    """
+    scored = []
+    stacks: dict[str, Stack] = defaultdict(Stack)
+    for sample in sorted(samples, key=lambda s: (s.subject, s.slice_index, s.frame_index)):
+        measurer = SliceMeasurer(stepper, quality, stacks[sample.subject])
+        (measurement,) = measurer.measure_closed([frame_of_sample(sample, sample.frame_index)])
+        pixel_mm2 = sample.spacing_mm[0] * sample.spacing_mm[1]
+        cavity, wall = dice(sample, measurement)
+        found = measurement.indices
+        scored.append(
+            ScoredFrame(
+                subject=sample.subject,
+                slice_index=sample.slice_index,
+                frame_index=sample.frame_index,
+                found=found is not None,
+                true_cavity_mm2=float(sample.map(Label.CAVITY).sum()) * pixel_mm2,
+                cavity_mm2=float(found.areas_mm2[0]) if found is not None else 0.0,
+                centre_mm=_centre_off_mm(sample, measurement),
+                dice=(cavity, wall if sample.has_epicardium else float("nan")),
+            )
+        )
+    return scored
+
+
 def frame_of_sample(sample: Sample, frame_index: int = 0, cine_length: int = 1) -> Frame:
     """The frame that a source would give for an annotated picture."""
     return Frame(
