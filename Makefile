@@ -42,8 +42,9 @@ train: ## all four stages on acdc and york, into $(RUN); an interrupted stage go
 	lvedge-train all --data $(DATA) --run $(RUN)
 	lvedge-train plot --run $(RUN)
 
-evaluate: ## the held-out subjects, figures as JSON
+evaluate: ## the held-out subjects: figures as JSON, and the model card
 	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)
+	$(PYTHON) docs/make_card.py
 
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
