@@ -77,7 +77,7 @@ def _finished(model: onnx.ModelProto, name: str) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportError(f"the {name} graph is no valid ONNX: {' '.join(str(err).split())}") from err
+        raise ExportError(f"the {name} graph is no valid ONNX: {str(err).splitlines()[0]}") from err
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 

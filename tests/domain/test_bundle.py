@@ -16,6 +16,7 @@ import pytest
 from tiny_bundle import (
     ABOUT,
     SHAPES,
+    WEIGHTS,
     constants_of,
     graph,
     model,
@@ -23,6 +24,7 @@ from tiny_bundle import (
     nodes_of,
     open_tiny,
     packed,
+    tensor,
     tensors_of,
     tiny_graph,
     tiny_graphs,
@@ -151,13 +153,9 @@ def test_every_flipped_byte_of_the_manifest_is_refused(data: bytes) -> None:
 def test_cut_and_lengthened_files_are_refused(data: bytes) -> None:
     for length in range(0, len(data), 97):
         refusal(data[:length])
-    for longer in (data + b"\0", b"\0" + data, data + data):
-        refusal(longer)
-
-
-def test_what_is_no_zip_file_is_refused() -> None:
+    for other in (data + b"\0", b"\0" + data, data + data, b"not a zip file" * 100):
+        refusal(other)
     assert "is no bundle, or is cut short" in refusal(b"")
-    assert "is no bundle, or is cut short" in refusal(b"not a zip file" * 100)
 
 
 def test_compressed_entries_are_refused(data: bytes) -> None:
@@ -348,6 +346,10 @@ def step_with(**changes: Any) -> bytes:
         (step_with(nodes=[node("Relu", [], [], domain="com.microsoft")]), "outside the ONNX standard"),
         (tiny_graph("step", domains=("", "com.example")), "outside the ONNX standard ('com.example')"),
         (tiny_graph("step", functions=[b""]), "functions of its own"),
+        (
+            step_with(tensors=[tensor(n, w, "/etc/passwd") for n, w in WEIGHTS.items()]),
+            "weights lie in another file",
+        ),
         (tiny_graph("step", opset=19), "opset 19"),
         (tiny_graph("step", ir=11), "IR 11"),
         (tiny_graph("step", domains=()), "opset 0"),
@@ -358,14 +360,6 @@ def test_a_graph_that_is_not_the_contract_s_is_refused(tmp_path: Path, step: byt
         written(tmp_path, graphs={**tiny_graphs(), "step": step})
     assert words in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_external_data_are_refused(tmp_path: Path) -> None:
-    from tiny_bundle import WEIGHTS, tensor
-
-    outside = step_with(tensors=[tensor(n, w, "/etc/passwd") for n, w in WEIGHTS.items()])
-    with pytest.raises(BundleError, match="whose weights lie in another file"):
-        written(tmp_path, graphs={**tiny_graphs(), "step": outside})
 
 
 def test_what_is_no_json_is_not_written(tmp_path: Path) -> None:
