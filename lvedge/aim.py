@@ -27,7 +27,7 @@ MIN_SEPTUM = 0.15
 
 JUMP_MM = 20.0
 DRIFT_PER_SLICE_MM = 8.0
-"""A centre further than this from the nearest slice's is believed only if the locator is surer there."""
+"""A centre further than this from the nearest slice's is a jump; hearts do not jump."""
 
 TURN_DEG = 60.0
 """The same for the septum against the nearest slices' median."""
@@ -74,6 +74,15 @@ class Stack:
             return None
         nearest = min(others, key=lambda k: abs(k - slice_index))
         return self.sightings[nearest], abs(nearest - slice_index)
+
+    def is_settled(self, frame: Frame) -> bool:
+        """Whether the two slices nearest to a frame's agree on where the heart lies."""
+        others = (k for k in self.sightings if k != frame.slice_index)
+        nearest = sorted(others, key=lambda k: abs(k - frame.slice_index))[:2]
+        if len(nearest) < 2:
+            return False
+        first, second = (self.sightings[k].centre_px for k in nearest)
+        return _distance_mm(first, second, frame) <= JUMP_MM
 
     def usual_septum(self, slice_index: int) -> float | None:
         """Circular median of the nearest slices' septa."""
@@ -144,9 +153,7 @@ class Aimer:
             jump_mm = _distance_mm(sighting.centre_px, location.centre_px, frame)
             if jump_mm <= JUMP_MM + DRIFT_PER_SLICE_MM * (apart - 1):
                 places.append(neighbour)
-            elif location.confidence > sighting.confidence:
-                pass  # the other slice was the one that erred
-            else:
+            elif self._stack.is_settled(frame) or location.confidence <= sighting.confidence:
                 places = [neighbour]
         return [Aim(self._view(frame, centre, septum), inferred, confidence) for centre, confidence in places]
 
