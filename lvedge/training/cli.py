@@ -26,7 +26,7 @@ from lvedge.training.slices import prepare
 from lvedge.training.stepper import stepper_from_run
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 2300, "locator": 1200, "recurrence": 1500}
+DEFAULT_STEPS = {"perception": 1800, "locator": 1300, "recurrence": 1500}
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
