@@ -108,4 +108,5 @@ class PolarReading(nn.Module):
         step = 2 * math.pi / self.config.rays
         edge = (cosine - math.cos(width / 2)) / (math.sin(width / 2) * step)
         inside = (edge + 0.5).clamp(0.0, 1.0)
-        return inside / inside.sum(dim=2, keepdim=True)
+        # Without any sign of a septum its direction has no length and no ray is inside: 0, not NaN.
+        return inside / inside.sum(dim=2, keepdim=True).clamp(min=EPSILON)
