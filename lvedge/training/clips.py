@@ -71,7 +71,11 @@ class Walk:
 
     def from_frame(self, first: int) -> Walk:
         """The same walk, begun at another frame and closed cyclically."""
-        return Walk(*(np.roll(part, -first) for part in (self.positions, self.systole, self.true_values)))
+        return Walk(
+            positions=np.roll(self.positions, -first),
+            systole=np.roll(self.systole, -first),
+            true_values=np.roll(self.true_values, -first),
+        )
 
 
 def york_walk(clip: Clip, frames: int, beats: int, start: float) -> Walk:
