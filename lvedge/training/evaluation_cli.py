@@ -17,7 +17,6 @@ from lvedge.errors import LvedgeError
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.data import (
     Sample,
-    acdc_subjects,
     data_root,
     read_acdc,
     read_split,
@@ -99,12 +98,12 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     starts = range(0, step * options.starts, step)
     beats = score_york(stepper, quality, [s for u in york for s in read_york(root, u)], starts, clock)
     other = [s for u in SUNNYBROOK_SUBJECTS for s in read_sunnybrook(root, u)]
-    groups = acdc_subjects(root)
     figures = {
         "protocol": PROTOCOL,
         "command": "lvedge-eval " + " ".join(words),
         "part": options.part,
-        "subjects": {"acdc": {s: groups[s] for s in acdc}, "york": york},
+        # By number only: the figures travel in the bundle, where no subject is named.
+        "subjects": {"acdc": len(acdc), "york": len(york), "named_in": "lvedge/training/data/split.json"},
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "acdc": acdc_figures(slices),
         "york": york_figures(beats),
