@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from lvedge.frame import Frame
 from lvedge.locate import locator_input, locator_view
 from lvedge.phantom import HEARTS, preset_phantom
 from lvedge.view import View, normalise, view_of_frame
+
+if TYPE_CHECKING:
+    from lvedge.training.data import Sample
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def phantom_clips(shapes: ContractShapes) -> list[Clip]:
 
 
 def data_clips(shapes: ContractShapes, root: Path) -> list[Clip]:
-    """Real clips of subjects that no training saw: a mid slice's beat of york's, ED and ES of acdc's slices.
+    """Real clips of subjects that no training saw: a slice's beat of york's, ED and ES of acdc's slices.
 
     Args:
         shapes: sizes of the tensors.
@@ -64,21 +68,32 @@ def data_clips(shapes: ContractShapes, root: Path) -> list[Clip]:
         DataError: if the data are not there.
     """
     from lvedge.training.data import data_root, read_acdc, read_split, read_york
-    from lvedge.training.slices import PreparedSlice, prepare
 
     root, split = data_root(root), read_split()
-    samples = [s for subject in split.subjects("york", "watch", "test") for s in read_york(root, subject)]
-    middle = [s for s in samples if s.slice_index == s.slice_count // 2]
-    middle += [s for subject in split.subjects("acdc", "watch") for s in read_acdc(root, subject)]
-    slices: dict[str, list[PreparedSlice]] = defaultdict(list)
-    for prepared in prepare(middle, shapes.layout):
-        slices[prepared.sample.key.rpartition("/")[0]].append(prepared)
     clips = []
-    for name, members in sorted(slices.items()):
+    for subject in split.subjects("york", "watch", "test"):
+        slices = _clips_of_samples(list(read_york(root, subject)), shapes)
+        clips.append(max(slices, key=lambda clip: len(clip.views)))
+    for subject in split.subjects("acdc", "watch"):
+        clips += _clips_of_samples(list(read_acdc(root, subject)), shapes)
+    return clips
+
+
+def _clips_of_samples(samples: list[Sample], shapes: ContractShapes) -> list[Clip]:
+    """A clip of each slice of a subject, seen through the view of its first frame."""
+    from lvedge.training.slices import prepare
+
+    slices = defaultdict(list)
+    for prepared in prepare(samples, shapes.layout):
+        slices[prepared.sample.slice_index].append(prepared)
+    clips = []
+    for index, members in sorted(slices.items()):
         ordered = sorted(members, key=lambda p: p.sample.frame_index)
+        first = ordered[0]
+        name = f"{first.sample.source}/{first.sample.subject}/slice {index}"
         frames = [
             Frame(p.sample.pixels.astype(np.float32), p.sample.spacing_mm, series=name) for p in ordered
         ]
-        view = ordered[0].view(shapes.view_px, shapes.view_mm_per_px)
+        view = first.view(shapes.view_px, shapes.view_mm_per_px)
         clips.append(clip_of_frames(name, frames, view, shapes))
     return clips

@@ -23,7 +23,7 @@ from lvedge.onnxscan import scan_graph  # noqa: E402
 from lvedge.training.checkpoint import config_as_dict, write_checkpoint  # noqa: E402
 from lvedge.training.stepper import TorchStepper  # noqa: E402
 from lvedge_export.cli import main  # noqa: E402
-from lvedge_export.clip import Clip, phantom_clips  # noqa: E402
+from lvedge_export.clip import Clip, data_clips, phantom_clips  # noqa: E402
 from lvedge_export.convert import ExportError, onnx_from_graph  # noqa: E402
 from lvedge_export.graph import example_inputs, folded, graphs_of  # noqa: E402
 from lvedge_export.pack import About, bundle_from_run, read_run  # noqa: E402
@@ -314,6 +314,17 @@ def test_the_phantom_fills_the_view(small: Bundle) -> None:
         assert clip.frames.shape[1:] == small.shapes.locator_shape
         assert clip.views.dtype == clip.frames.dtype == np.float32
         assert clip.views.std() > 0.1
+
+
+@pytest.mark.real
+def test_real_clips_are_beats_of_york_and_pairs_of_acdc(reference: TorchStepper, data_root: Path) -> None:
+    found = data_clips(reference.shapes, data_root)
+    beats = [clip for clip in found if clip.name.startswith("york/")]
+    pairs = [clip for clip in found if clip.name.startswith("acdc/")]
+    assert len(beats) == 7
+    assert all(len(clip.views) >= 10 for clip in beats)
+    assert all(len(clip.views) == 2 for clip in pairs)
+    assert sum(len(clip.views) for clip in found) >= 200
 
 
 @pytest.mark.parametrize(
