@@ -38,14 +38,15 @@ def read_split(path: Path = SPLIT_FILE) -> Split:
         DataError: if the file is damaged or a subject stands in two parts.
     """
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-    except (OSError, ValueError, KeyError) as err:
+        stored = json.loads(path.read_text(encoding="utf-8"))["parts"]
+        parts = {part: {source: list(stored[part][source]) for source in stored[part]} for part in PARTS}
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise DataError(f"{path} is not a split file: {err}") from err
     for source in ("acdc", "york"):
         subjects = [s for part in PARTS for s in parts[part].get(source, [])]
         if len(subjects) != len(set(subjects)):
             raise DataError(f"{path}: a subject of {source} stands in two parts")
-    return Split({part: parts[part] for part in PARTS})
+    return Split(parts)
 
 
 def make_split(

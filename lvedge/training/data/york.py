@@ -23,7 +23,7 @@ NAME = "york"
 NOMINAL_SPACING_MM = 1.3
 POINTS = 32
 FINE = 8
-"""Sub-pixels a side when a contour is filled."""
+"""Scan lines a row of pixels when a contour is filled."""
 
 _IMAGE = re.compile(r"mr_heart_p(\d+)t(\d+)z(\d+)\.png")
 
@@ -93,12 +93,22 @@ def maps_from_contours(
 
 
 def _filled(points_px: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    low = np.maximum(np.floor(points_px.min(axis=0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(points_px.max(axis=0)).astype(int) + 2, (shape[1], shape[0]))
-    fine = np.zeros(((high[1] - low[1]) * FINE, (high[0] - low[0]) * FINE), dtype=np.uint8)
-    corners = np.round((points_px - low + 0.5) * FINE - 0.5).astype(np.int32)
-    cv2.fillPoly(fine, [corners], 255)
-    part = cv2.resize(fine, (high[0] - low[0], high[1] - low[1]), interpolation=cv2.INTER_AREA)
+    """Part of each pixel inside a polygon, [rows, columns]: exact along FINE scan lines a row.
+
+    (Filling on a finer grid with OpenCV counts the outline itself: 1 to 2 % too much.)
+    """
+    x, y = points_px.T
+    x_after, y_after = np.roll(x, -1), np.roll(y, -1)
+    first = max(int(np.floor(y.min() + 0.5)), 0)
+    last = min(int(np.floor(y.max() + 0.5)), shape[0] - 1)
+    lines = first - 0.5 + (np.arange((last - first + 1) * FINE) + 0.5) / FINE
+    side, line = np.nonzero((y[:, None] <= lines) != (y_after[:, None] <= lines))
+    share = (lines[line] - y[side]) / (y_after[side] - y[side])
+    crossing = x[side] + share * (x_after[side] - x[side])
+    upward = np.where(y_after[side] > y[side], 1.0, -1.0)
+    left = min(max(int(np.floor(x.min() + 0.5)), 0), shape[1])
+    columns = slice(left, min(int(np.floor(x.max() + 0.5)) + 1, shape[1]))
+    beyond = np.clip(np.arange(shape[1])[columns] + 0.5 - crossing[:, None], 0.0, 1.0)
     filled = np.zeros(shape)
-    filled[low[1] : high[1], low[0] : high[0]] = part / 255.0
-    return filled
+    np.add.at(filled[:, columns], first + line // FINE, upward[:, None] * beyond)
+    return np.clip(np.abs(filled) / FINE, 0.0, 1.0)

@@ -1,0 +1,273 @@
+"""Readers and split: what stands in the data sets, and how contours become maps."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("scipy")
+
+from lvedge.errors import DataError
+from lvedge.indices import Label
+from lvedge.training.data import (
+    Sample,
+    acdc_subjects,
+    make_split,
+    read_acdc,
+    read_split,
+    read_sunnybrook,
+    read_york,
+    york_subjects,
+)
+from lvedge.training.data import (
+    data_root as root_of,
+)
+from lvedge.training.data.sample import DATA_VARIABLE
+from lvedge.training.data.split import PARTS
+from lvedge.training.data.york import maps_from_contours
+
+
+def shoelace(points: NDArray[np.float64]) -> float:
+    """Area of a polygon, square pixels."""
+    x, y = points.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def ellipse(a: float, b: float, centre: tuple[float, float], count: int = 64) -> NDArray[np.float64]:
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.column_stack([centre[0] + a * np.cos(angle), centre[1] + b * np.sin(angle)])
+
+
+# --- acdc ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_acdc_in_numbers(data_root: Path) -> None:
+    groups = acdc_subjects(data_root)
+    assert Counter(groups.values()) == {"NOR": 20, "MINF": 20, "DCM": 20, "HCM": 20, "RV": 20}
+    counted: Counter[str] = Counter()
+    for subject in groups:
+        samples = list(read_acdc(data_root, subject))
+        counted["mid"] += sum(s.is_mid_slice for s in samples)
+        counted["no LV"] += sum(not s.has_lv for s in samples)
+        counted["all"] += len(samples)
+        assert {s.phase for s in samples} == {"ED", "ES"}
+        assert len({s.key for s in samples}) == len(samples)
+        assert {s.group for s in samples} == {groups[subject]}
+    assert (counted["mid"], counted["no LV"]) == (1041, 94)
+    assert 1800 < counted["all"] < 1950
+
+
+@pytest.mark.real
+def test_an_acdc_slice_in_full(data_root: Path) -> None:
+    import nibabel as nib
+
+    samples = list(read_acdc(data_root, "patient001"))
+    ed = [s for s in samples if s.phase == "ED"]
+    assert [s.slice_index for s in ed] == list(range(10))
+    sample = ed[4]
+    file = data_root / "acdc" / "patient001" / "patient001_frame01.nii.gz"
+    volume, truth = nib.load(file), nib.load(str(file).replace(".nii", "_gt.nii"))
+    drawn = np.asarray(truth.dataobj)[:, :, 4]
+    np.testing.assert_array_equal(sample.pixels.T, np.asarray(volume.dataobj)[:, :, 4])
+    for label in (Label.RV, Label.MYOCARDIUM, Label.CAVITY):
+        np.testing.assert_array_equal(sample.map(label).T, (drawn == label).astype(np.float32))
+    zooms = volume.header.get_zooms()
+    assert sample.spacing_mm == (float(zooms[1]), float(zooms[0]))
+    assert (sample.key, sample.has_spacing, sample.has_rv, sample.has_epicardium, sample.slice_count) == (
+        "acdc/patient001/s04/t00",
+        True,
+        True,
+        True,
+        10,
+    )
+    # The usual radiological view: the septum lies on the left.
+    rays = sample.rays()
+    assert rays is not None
+    septum = sample.septum(rays)
+    assert septum is not None
+    assert 110 < septum.direction_deg < 250
+
+
+# --- york ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_york_in_numbers(data_root: Path) -> None:
+    subjects = york_subjects(data_root)
+    assert len(subjects) == 25
+    assert subjects == sorted(subjects, key=int)
+    frames: dict[tuple[str, int], list[int]] = defaultdict(list)
+    worst = 0.0
+    for subject in subjects:
+        for sample in read_york(data_root, subject):
+            frames[subject, sample.slice_index].append(sample.frame_index)
+            assert not sample.maps[..., 0].any()
+            assert sample.has_lv
+            worst = max(worst, float(sample.maps.sum(axis=2, dtype=int).max()))
+    assert sum(map(len, frames.values())) == 2032
+    assert sum(sorted(found) == list(range(20)) for found in frames.values()) == 89
+    # Rounding aside, no pixel belongs to more than itself.
+    assert worst <= 256
+
+
+@pytest.mark.real
+def test_york_areas_are_the_polygons(data_root: Path) -> None:
+    from scipy.io import loadmat
+
+    cells = loadmat(str(data_root / "york" / "contours" / "manual_seg_32points_pat1.mat"))
+    cells = cells["manual_seg_32points"]
+    off: list[float] = []
+    for sample in read_york(data_root, "1"):
+        points = cells[sample.slice_index, sample.frame_index].astype(float) - 1.0
+        endo, epi = shoelace(points[:32]), shoelace(points[33:])
+        cavity, wall = (float(sample.map(label).sum()) for label in (Label.CAVITY, Label.MYOCARDIUM))
+        # Off by less than a hundredth of a pixel along the outline.
+        assert abs(cavity - endo) < 0.01 * 2 * np.sqrt(np.pi * endo)
+        assert abs(wall + cavity - epi) < 0.01 * 2 * np.sqrt(np.pi * epi)
+        off.append((cavity - endo) / endo)
+        # The centroid is the polygon's, in 0-based pixels.
+        rays = sample.rays()
+        assert rays is not None
+        np.testing.assert_allclose(rays.centre_px, points[:32].mean(axis=0), atol=1.5)
+    assert abs(np.mean(off)) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "centre"), [(12.0, 12.0, (30.0, 25.0)), (20.3, 9.6, (33.4, 24.8)), (5.0, 3.5, (20.25, 20.75))]
+)
+def test_a_filled_contour_has_the_polygon_s_area_and_place(
+    a: float, b: float, centre: tuple[float, float]
+) -> None:
+    endo, epi = ellipse(a, b, centre), ellipse(a + 4, b + 4, centre)
+    maps = maps_from_contours(endo, epi, (60, 70))
+    assert (maps.shape, maps.dtype) == ((60, 70, 3), np.dtype(np.uint8))
+    wall, cavity = maps[..., 1] / 255.0, maps[..., 2] / 255.0
+    assert cavity.sum() == pytest.approx(shoelace(endo), rel=0.001)
+    assert (cavity + wall).sum() == pytest.approx(shoelace(epi), rel=0.001)
+    rows, columns = np.indices(cavity.shape)
+    np.testing.assert_allclose(
+        [(cavity * columns).sum() / cavity.sum(), (cavity * rows).sum() / cavity.sum()], centre, atol=0.05
+    )
+    assert not maps[..., 0].any()
+
+
+def test_without_an_epicardium_there_is_no_wall() -> None:
+    maps = maps_from_contours(ellipse(6, 6, (15, 15)), None, (30, 30))
+    assert not maps[..., :2].any()
+    assert maps[15, 15, 2] == 255
+
+
+def test_a_contour_over_the_picture_s_edge_is_cut_there() -> None:
+    inside = maps_from_contours(ellipse(10, 10, (30, 30)), None, (60, 60))[..., 2]
+    cut = maps_from_contours(ellipse(10, 10, (0, 30)), None, (60, 60))[..., 2]
+    np.testing.assert_array_equal(cut[:, :12], inside[:, 30:42])
+    above = maps_from_contours(ellipse(10, 10, (30, 0)), None, (60, 60))[..., 2]
+    np.testing.assert_array_equal(above[:12], inside[30:42])
+    assert not maps_from_contours(ellipse(10, 10, (30, -20)), None, (60, 60)).any()
+    for beside in (-20, 80):
+        assert not maps_from_contours(ellipse(10, 10, (beside, 30)), None, (60, 60)).any()
+
+
+# --- sunnybrook ------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_sunnybrook_in_numbers(data_root: Path) -> None:
+    samples = {s: list(read_sunnybrook(data_root, s)) for s in ("SCD0000101", "SCD0000201")}
+    assert sum(map(len, samples.values())) == 28
+    five = samples["SCD0000201"]
+    assert (len(five), sum(s.has_epicardium for s in five)) == (10, 5)
+    for sample in (*samples["SCD0000101"], *five):
+        assert sample.pixels.shape == (256, 256)
+        assert sample.spacing_mm == pytest.approx((1.367188, 1.367188))
+        assert sample.has_lv
+        assert (sample.has_rv, sample.has_spacing) == (False, True)
+        assert sample.maps[..., 1].any() == sample.has_epicardium
+        # The contour lies on the picture's blood: brighter inside than in the wall around it.
+        cavity, wall = sample.map(Label.CAVITY) > 0.99, sample.map(Label.MYOCARDIUM) > 0.99
+        if wall.any():
+            assert sample.pixels[cavity].mean() > 1.3 * sample.pixels[wall].mean()
+
+
+# --- samples ---------------------------------------------------------------------------------------
+
+
+def sample_at(index: int, count: int, labels: tuple[int, ...] = (1, 2, 3), **changes: object) -> Sample:
+    maps = np.zeros((4, 4, 3), np.uint8)
+    for label in labels:
+        maps[label, label, label - 1] = 255
+    fields = {"has_spacing": True, "has_rv": True, **changes}
+    return Sample("acdc", "p", index, count, 0, np.zeros((4, 4), np.uint8), maps, (1.0, 1.0), **fields)  # type: ignore[arg-type]
+
+
+def test_mid_slices() -> None:
+    assert [k for k in range(10) if sample_at(k, 10).is_mid_slice] == [2, 3, 4, 5, 6, 7]
+    assert [k for k in range(11) if sample_at(k, 11).is_mid_slice] == [2, 3, 4, 5, 6, 7, 8]
+    assert not sample_at(5, 10, (1, 2)).is_mid_slice
+    assert not sample_at(5, 10, (2, 3)).is_mid_slice
+    assert sample_at(5, 10, (2, 3), has_rv=False).is_mid_slice
+    assert not sample_at(0, 1).is_mid_slice
+
+
+def test_the_folder_is_named_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    with pytest.raises(DataError, match=r"no data at .*name the folder with --data"):
+        root_of()
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    assert root_of() == tmp_path
+    with pytest.raises(DataError, match="nowhere"):
+        root_of(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no patient folders"):
+        acdc_subjects(tmp_path)
+    with pytest.raises(DataError, match="no contour files"):
+        york_subjects(tmp_path)
+
+
+# --- split -----------------------------------------------------------------------------------------
+
+
+def test_no_subject_stands_in_two_parts_and_enough_are_kept_for_the_test() -> None:
+    split = read_split()
+    for source in ("acdc", "york"):
+        everyone = split.subjects(source, *PARTS)
+        assert len(everyone) == len(set(everyone))
+    assert len(split.subjects("acdc", *PARTS)) == 100
+    assert len(split.subjects("york", *PARTS)) == 25
+    assert len(split.subjects("acdc", "test")) >= 20
+    assert len(split.subjects("york", "test")) >= 5
+
+
+@pytest.mark.real
+def test_the_split_is_the_one_that_is_drawn_and_even_by_group(data_root: Path, tmp_path: Path) -> None:
+    split = read_split()
+    groups = acdc_subjects(data_root)
+    assert Counter(groups[s] for s in split.subjects("acdc", "test")) == dict.fromkeys(
+        ("NOR", "MINF", "DCM", "HCM", "RV"), 4
+    )
+    assert sorted(split.subjects("acdc", *PARTS)) == sorted(groups)
+    assert sorted(split.subjects("york", *PARTS)) == sorted(york_subjects(data_root))
+    again = make_split(data_root, tmp_path / "split.json")
+    assert again == read_split(tmp_path / "split.json") == split
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"parts": {"train": {}}}'])
+def test_a_damaged_split_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="is not a split file"):
+        read_split(path)
+
+
+def test_a_subject_in_two_parts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    parts = {"train": {"acdc": ["a"]}, "watch": {"acdc": []}, "test": {"acdc": ["a"]}}
+    path.write_text(json.dumps({"parts": parts}), encoding="utf-8")
+    with pytest.raises(DataError, match="a subject of acdc stands in two parts"):
+        read_split(path)
