@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("scipy", reason="the readers of the data sets need the extra train")
+
 from lvedge.casetable import DEFAULT_PATH, cycle_names
 from lvedge.casetable.csvfile import text_from_references
 from lvedge.training.references import (
