@@ -39,9 +39,11 @@ def faults_of(options: argparse.Namespace) -> Iterator[str]:
     frames = [line for line in lines if "frame" in line]
     cycles = [line["cycle"] for line in lines if "cycle" in line]
     measured = [frame for frame in frames if frame["measured"]]
+    # Where no rule holds and no case is near, the case is "none".
+    known = [cycle for cycle in cycles if cycle["result"] and cycle["result"]["case"] != "none"]
     sys.stdout.write(
         f"{len(frames)} frames, {len(measured)} measured, {len(cycles)} cycles, "
-        f"{sum(cycle['result'] is not None for cycle in cycles)} of them in the case table\n"
+        f"{len(known)} of them with a case\n"
     )
     if not frames:
         yield "no frame"
@@ -54,8 +56,8 @@ def faults_of(options: argparse.Namespace) -> Iterator[str]:
         yield f"only {len(measured)} of {len(frames)} frames are measured"
     if any(line for line in lines if "rejected" in line):
         yield "something was rejected"
-    if options.result and not any(cycle["result"] for cycle in cycles):
-        yield "no cycle was found in the case table"
+    if options.result and not known:
+        yield "the case table knows none of the cycles"
     if options.pictures and (count := len(list(options.pictures.glob("*.png")))) != len(frames):
         yield f"{count} pictures for {len(frames)} frames"
     if options.volumes:
