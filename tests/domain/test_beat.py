@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,14 +73,12 @@ def test_a_closed_cycle_in_full() -> None:
         measured=8,
         ed_frame=1,
         es_frame=5,
-        ed=ed,
-        es=es,
         fac=0.5,
-        thickening=cycle.thickening,
         quality=pytest.approx(0.35),  # type: ignore[arg-type]
         slice_count=9,
     )
-    assert cycle == expected
+    # The arrays were compared above: an array has no single truth for a dataclass to compare by.
+    assert replace(cycle, ed=None, es=None, thickening=None) == expected
 
 
 def test_frames_that_were_not_measured_are_left_out() -> None:
