@@ -56,5 +56,7 @@ cases: ## the default case table, from the rules and the expert masks of acdc
 	lvedge-cases make lvedge/weights/cases.sqlite --replace --title "lvedge default case table" \
 		--rules lvedge/casetable/data/rules.csv --references lvedge/weights/references.csv
 
-docs: ## docs/cli.md, from the --help of every command
+docs: ## docs/cli.md, the model card, and the README's example and figures
 	$(PYTHON) docs/make_cli.py
+	$(PYTHON) docs/make_card.py
+	$(PYTHON) docs/make_readme.py --data $(DATA)
