@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import jsonschema
 import pytest
+
+from lvedge.bundle import DEFAULT_PATH, open_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
@@ -142,6 +145,21 @@ def test_accuracy_is_never_shown_without_its_source(page: Path):
         lines[k] for k in heads if ACCURACY.search(lines[k]) and not FIGURES.fullmatch(lines[k - 1].strip())
     ]
     assert bare == []
+
+
+def test_the_example_is_a_line_of_the_bundle_that_ships():
+    """The README's frame holds against the schema and names the shipped bundle: run docs/make_readme.py."""
+    blocks = re.findall(
+        r"^```json\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    if not DEFAULT_PATH.is_file():
+        pytest.skip("this build ships no weights")
+    frame, beat = (json.loads(block) for block in blocks)
+    schema = ROOT / "runtime" / "lvedge_runtime" / "sinks" / "result.schema.json"
+    jsonschema.validate(frame, json.loads(schema.read_text("utf-8")))
+    bundle = open_bundle(DEFAULT_PATH)
+    assert frame["bundle"] == f"{bundle.name} {bundle.version}"
+    assert beat["ed_frame"] == frame["frame"]
 
 
 def test_a_figure_that_the_results_do_not_hold_is_found():
