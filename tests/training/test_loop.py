@@ -1,0 +1,219 @@
+"""The loop and its checkpoints: a resumed run is an undisturbed one, and a checkpoint is data, not code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("scipy")
+
+from heart_samples import TINY  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from lvedge.errors import DataError  # noqa: E402
+from lvedge.indices import IndexLayout  # noqa: E402
+from lvedge.network.config import LocatorConfig  # noqa: E402
+from lvedge.network.locator import Locator  # noqa: E402
+from lvedge.network.model import LeftVentricleNetwork  # noqa: E402
+from lvedge.training.checkpoint import (  # noqa: E402
+    config_as_dict,
+    locator_from_checkpoint,
+    network_from_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from lvedge.training.loop import LoopConfig, average_into, rate_at, train  # noqa: E402
+from lvedge.training.plot import plot_logs  # noqa: E402
+from lvedge.training.stepper import stepper_from_run  # noqa: E402
+
+CONFIG = LoopConfig(steps=6, warm_up=2, every=2, average=0.9)
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+
+def losses_for(net: nn.Module, stop_at: int | None = None) -> Callable[[int], dict[str, Tensor]]:
+    def losses_of_step(step: int) -> dict[str, Tensor]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.rand(8, 3, generator=torch.Generator().manual_seed(step))
+        return {"fit": (net(x) - x.sum(dim=1, keepdim=True)).square().mean()}
+
+    return losses_of_step
+
+
+def run(folder: Path, stop_at: int | None = None, config: LoopConfig = CONFIG) -> nn.Module:
+    net = model()
+    return train(
+        net, losses_for(net, stop_at), lambda _: {"seen": 1.0}, config, folder, "stage", {"about": 7}
+    )
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4])
+def test_a_resumed_run_gives_the_weights_of_an_undisturbed_one(stop_at: int, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", stop_at)
+    resumed = run(tmp_path / "broken")
+    assert_equal(resumed.state_dict(), whole.state_dict())
+    contents = [read_checkpoint(tmp_path / name / "stage.pt") for name in ("whole", "broken")]
+    for part in ("model", "weights"):
+        assert_equal(contents[0][part], contents[1][part])
+    assert [c["step"] for c in contents] == [6, 6]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "broken" / "stage.jsonl").read_text().splitlines()
+    ]
+    assert steps == [2, 4, 6]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    before = (tmp_path / "stage.pt").read_bytes()
+    again = run(tmp_path, stop_at=0)
+    assert_equal(again.state_dict(), first.state_dict())
+    assert (tmp_path / "stage.pt").read_bytes() == before
+
+
+def test_the_checkpoint_and_the_log_in_full(tmp_path: Path) -> None:
+    run(tmp_path)
+    content = read_checkpoint(tmp_path / "stage.pt")
+    assert set(content) == {"about", "loop_config", "step", "seconds", "model", "weights", "optimiser"}
+    assert (content["about"], content["step"], content["loop_config"]["steps"]) == (7, 6, 6)
+    lines = [json.loads(line) for line in (tmp_path / "stage.jsonl").read_text().splitlines()]
+    assert [set(line) for line in lines] == [{"step", "seconds", "rate", "loss_fit", "seen"}] * 3
+    assert [line["rate"] for line in lines] == [rate_at(step, CONFIG) for step in (1, 3, 5)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["stage.jsonl", "stage.pt"]
+    (written,) = plot_logs(tmp_path)
+    assert written == tmp_path / "stage.png"
+    assert written.read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_what_may_learn_learns(tmp_path: Path) -> None:
+    net = model()
+    for parameter in net[0].parameters():  # type: ignore[index]
+        parameter.requires_grad_(False)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    train(net, losses_for(net), lambda _: {}, CONFIG, tmp_path, "stage", {})
+    after = net.state_dict()
+    assert torch.equal(after["0.weight"], before["0.weight"])
+    assert not torch.equal(after["2.weight"], before["2.weight"])
+
+
+def test_the_rate_rises_and_falls() -> None:
+    config = LoopConfig(steps=110, warm_up=10, learning_rate=1.0)
+    assert [rate_at(step, config) for step in (0, 4, 9, 10, 60, 110, 500)] == pytest.approx(
+        [0.1, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0], abs=1e-12
+    )
+    assert rate_at(1, LoopConfig(steps=1, warm_up=2, learning_rate=1.0)) == 1.0
+
+
+def test_averaging_moves_weights_and_copies_counters() -> None:
+    mean, net = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    with torch.no_grad():
+        net.weight.fill_(3.0)
+        net.num_batches_tracked.fill_(17)
+    average_into(mean, net, 0.75)
+    torch.testing.assert_close(mean.weight.detach(), torch.full((2,), 1.5))
+    assert int(mean.num_batches_tracked) == 17
+
+
+# --- checkpoints -----------------------------------------------------------------------------------
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    target = tmp_path / "touched"
+    for name, write in (("torch.pt", torch.save), ("plain.pt", lambda o, p: p.write_bytes(pickle.dumps(o)))):
+        write({"weights": Trap(target)}, tmp_path / name)
+        with pytest.raises(DataError, match="is not a checkpoint"):
+            read_checkpoint(tmp_path / name)
+    assert not target.exists()
+    pickle.loads((tmp_path / "plain.pt").read_bytes())
+    assert target.exists()  # the trap works
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 not a zip"])
+def test_garbage_is_no_checkpoint(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.pt is not a checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    write_checkpoint(path, {"weights": model().state_dict()})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_missing_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no checkpoint at .*: train first, or name another with --run"):
+        read_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(DataError, match=r"no checkpoint at .*perception"):
+        stepper_from_run(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.pt"
+    write_checkpoint(path, {"step": 1})
+    with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
+        write_checkpoint(path, {"step": lambda: 2})
+    assert read_checkpoint(path) == {"step": 1}
+
+
+def test_networks_come_back_whole(tmp_path: Path) -> None:
+    config = replace(TINY, layout=IndexLayout(8, 4))
+    network, locator_config = LeftVentricleNetwork(config), LocatorConfig(input_px=32, channels=(2, 3, 4, 5))
+    locator = Locator(locator_config)
+    for name, module, settings in (
+        ("perception", network, {"network_config": config_as_dict(config)}),
+        ("locator", locator, {"locator_config": config_as_dict(locator_config)}),
+    ):
+        write_checkpoint(tmp_path / f"{name}.pt", {**settings, "weights": module.state_dict()})
+    again = network_from_checkpoint(read_checkpoint(tmp_path / "perception.pt"))
+    assert again.config == config
+    assert not again.training
+    assert_equal(again.state_dict(), network.state_dict())
+    found = locator_from_checkpoint(read_checkpoint(tmp_path / "locator.pt"))
+    assert found.config == locator_config
+    assert_equal(found.state_dict(), locator.state_dict())
+    shapes = stepper_from_run(tmp_path).shapes
+    assert (shapes.layout, shapes.view_px, shapes.locator_px) == (IndexLayout(8, 4), 32, 32)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    other = LeftVentricleNetwork(replace(TINY, shared=6))
+    content = {"network_config": config_as_dict(TINY), "weights": other.state_dict()}
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        network_from_checkpoint(content)
+
+
+def test_a_folder_without_logs_has_no_curves(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no training log"):
+        plot_logs(tmp_path)
