@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,44 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DataError(f"no checkpoint at {path}: train first, or name another with --run") from err
     except Exception as err:
         raise DataError(f"{path} is not a checkpoint: {type(err).__name__}") from err
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
     return content
+
+
+@contextmanager
+def of_this_version(path: Path) -> Iterator[None]:
+    """What a checkpoint's content is used in: what does not fit, or is not there, is the file's fault.
+
+    Raises:
+        DataError: if the content is another network's, another stage's or another version's.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as err:
+        reason = " ".join(str(err).split())[:200]
+        raise DataError(
+            f"{path} is no checkpoint of this stage and version: train into another folder with --run "
+            f"({type(err).__name__}: {reason})"
+        ) from err
+
+
+def read_network(path: Path) -> LeftVentricleNetwork:
+    """The network of a checkpoint file, in evaluation mode.
+
+    Raises:
+        DataError: if the file is missing, damaged or of something else.
+    """
+    content = read_checkpoint(path)
+    with of_this_version(path):
+        return network_from_checkpoint(content)
+
+
+def read_locator(path: Path) -> Locator:
+    """The locator of a checkpoint file, in evaluation mode; raises as ``read_network``."""
+    content = read_checkpoint(path)
+    with of_this_version(path):
+        return locator_from_checkpoint(content)
 
 
 def config_as_dict(config: NetworkConfig | LocatorConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lvedge.errors import LvedgeError
 from lvedge.training.augment import AugmentConfig
-from lvedge.training.checkpoint import network_from_checkpoint, read_checkpoint
+from lvedge.training.checkpoint import read_network
 from lvedge.training.clips import acdc_clips, york_clips
 from lvedge.training.data import Sample, data_root, read_acdc, read_split, read_york
 from lvedge.training.judging import auroc, fit_quality, judged_frames
@@ -93,7 +93,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         loop = LoopConfig(
             steps=steps, batch=48, learning_rate=1.5e-3, every=100, seed=options.seed, threads=options.threads
         )
-        network = network_from_checkpoint(read_checkpoint(folder / "perception.pt"))
+        network = read_network(folder / "perception.pt")
         clips = [
             *york_clips(network, _of(trained, "york"), YORK_VERSIONS, CLIP_AUGMENT, options.seed),
             *acdc_clips(network, _of(trained, "acdc"), ACDC_VERSIONS, CLIP_AUGMENT, options.seed),

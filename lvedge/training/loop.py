@@ -15,7 +15,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from lvedge.training.checkpoint import read_checkpoint, write_checkpoint
+from lvedge.training.checkpoint import of_this_version, read_checkpoint, write_checkpoint
 
 Losses = dict[str, Tensor]
 
@@ -98,10 +98,11 @@ def train(
     start, spent_s = 0, 0.0
     if path.is_file():
         content = read_checkpoint(path)
-        model.load_state_dict(content["model"])
-        averaged.load_state_dict(content["weights"])
-        optimiser.load_state_dict(content["optimiser"])
-        start, spent_s = content["step"], content["seconds"]
+        with of_this_version(path):
+            model.load_state_dict(content["model"])
+            averaged.load_state_dict(content["weights"])
+            optimiser.load_state_dict(content["optimiser"])
+            start, spent_s = content["step"], content["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic() - spent_s
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

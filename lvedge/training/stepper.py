@@ -11,7 +11,7 @@ from lvedge.network.config import contract_shapes
 from lvedge.network.locator import Locator
 from lvedge.network.model import LeftVentricleNetwork
 from lvedge.network.recurrent import RecurrentState
-from lvedge.training.checkpoint import locator_from_checkpoint, network_from_checkpoint, read_checkpoint
+from lvedge.training.checkpoint import read_locator, read_network
 
 
 class TorchStepper:
@@ -61,14 +61,11 @@ def stepper_from_run(folder: Path) -> TorchStepper:
     """The stepper of a training run: its last stage for the network, and its locator.
 
     Raises:
-        DataError: if a checkpoint is missing.
+        DataError: if a checkpoint is missing, damaged or of something else.
     """
     stages = [folder / f"{stage}.pt" for stage in ("recurrence", "perception")]
     path = next((path for path in stages if path.is_file()), stages[-1])
-    return TorchStepper(
-        network_from_checkpoint(read_checkpoint(path)),
-        locator_from_checkpoint(read_checkpoint(folder / "locator.pt")),
-    )
+    return TorchStepper(read_network(path), read_locator(folder / "locator.pt"))
 
 
 def _to_torch(state: State) -> RecurrentState:
