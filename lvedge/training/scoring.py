@@ -61,11 +61,11 @@ class ScoredSlice:
         plain: dict[str, object] = {}
         for key, value in asdict(self).items():
             if isinstance(value, np.ndarray):
-                plain[key] = [None if not np.isfinite(v) else round(float(v), 3) for v in value]
-            elif isinstance(value, float):
-                plain[key] = None if not np.isfinite(value) else round(value, 4)
+                plain[key] = [_plain(float(v), 3) for v in value]
+            elif isinstance(value, tuple):
+                plain[key] = [_plain(v, 4) for v in value]
             else:
-                plain[key] = value
+                plain[key] = _plain(value, 4) if isinstance(value, float) else value
         return plain
 
 
@@ -250,6 +250,10 @@ def truth_of(sample: Sample) -> FloatArray:
     if rays is None or septum is None:
         return np.full(DEFAULT_LAYOUT.size, np.nan)
     return indices_from_rays(rays, septum.direction_deg).vector
+
+
+def _plain(value: float, digits: int) -> float | None:
+    return round(value, digits) if np.isfinite(value) else None
 
 
 def _areas(members: Sequence[Sample]) -> list[float]:
