@@ -26,11 +26,11 @@ from lvedge.training.slices import prepare
 from lvedge.training.stepper import stepper_from_run
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 1800, "locator": 1300, "recurrence": 1500}
+DEFAULT_STEPS = {"perception": 1800, "locator": 1300, "recurrence": 2000}
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
-YORK_VERSIONS, ACDC_VERSIONS = 4, 2
+YORK_VERSIONS, ACDC_VERSIONS = 8, 2
 JUDGED_SUBJECTS = 40
 """Training subjects that the quality model is fitted on, besides the watched ones."""
 
@@ -91,7 +91,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         train_locator(prepare(trained), some, folder, loop)
     else:
         loop = LoopConfig(
-            steps=steps, batch=48, learning_rate=1.5e-3, every=100, seed=options.seed, threads=options.threads
+            steps=steps, batch=48, learning_rate=5e-3, every=100, seed=options.seed, threads=options.threads
         )
         network = read_network(folder / "perception.pt")
         clips = [

@@ -78,12 +78,39 @@ class Walk:
         )
 
 
-def york_walk(clip: Clip, frames: int, beats: int, start: float) -> Walk:
-    """A york beat played ``beats`` times with ``frames`` frames each, from any position."""
+def york_walk(
+    clip: Clip, frames: int, beats: int, start: float, timing: tuple[NDArray[np.float64], ...] = ()
+) -> Walk:
+    """A york beat played ``beats`` times with ``frames`` frames each, from any position.
+
+    Args:
+        clip: of york.
+        frames: frames a beat.
+        beats: how often it is played.
+        start: position that is played first.
+        timing: (swing, shift) of ``other_timing``: the beat of a heart that keeps another time.
+    """
     places = np.arange(frames * beats, dtype=np.float64)
-    positions: FloatArray = (start + places * (BEAT_FRAMES / frames)) % BEAT_FRAMES
+    positions: FloatArray = start + places * (BEAT_FRAMES / frames)
+    if timing:
+        swing, shift = timing
+        harmonic = np.arange(1, swing.size + 1)
+        angle = 2 * np.pi * positions[:, None] / BEAT_FRAMES
+        offset = swing / harmonic * np.sin(angle * harmonic + shift)
+        positions = positions + offset.sum(axis=1) * (BEAT_FRAMES / (2 * np.pi))
+    positions = positions % BEAT_FRAMES
     systole = is_systole(positions, clip.ed, clip.es, BEAT_FRAMES)
     return Walk(positions, systole, np.ones(positions.size, dtype=bool))
+
+
+def other_timing(rng: np.random.Generator, most: float) -> tuple[NDArray[np.float64], ...]:
+    """Another speed along the beat: swing and shift of two harmonics, each [2].
+
+    Args:
+        rng: draws them.
+        most: largest change of speed by each harmonic; under 0.5, so that time never runs backwards.
+    """
+    return rng.uniform(-most, most, 2), rng.uniform(0.0, 2 * np.pi, 2)
 
 
 def acdc_walk(frames: int, beats: int, start: int, rng: np.random.Generator) -> Walk:

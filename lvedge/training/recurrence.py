@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lvedge.indices import DEFAULT_LAYOUT
 from lvedge.network.model import LeftVentricleNetwork
+from lvedge.phase import end_frames, is_systole, smoothed
 from lvedge.training.checkpoint import config_as_dict
-from lvedge.training.clips import BEAT_FRAMES, Clip, acdc_walk, played, york_walk
+from lvedge.training.clips import BEAT_FRAMES, Clip, Walk, acdc_walk, other_timing, played, york_walk
 from lvedge.training.loop import LoopConfig, Losses, train
 from lvedge.training.losses import tolerances, value_loss
 
@@ -31,6 +34,11 @@ class ClipMix:
         drop: share of the shared layer's outputs that are dropped for a whole clip.
         york_values: weight of york's values, whose sizes are nominal.
         phase: weight of the phase against the values.
+        first_beat: weight of the phase in the first beat of several; a closed cine reports the second.
+        timing: largest change of speed along a york beat, by each of two harmonics.
+        seen: share of york's phase target that follows the cavity area as the network sees it. Experts'
+            contours wander by some percent from frame to frame, and with them the first maximum of a
+            flat curve; what the network sees of the same frames wanders otherwise.
     """
 
     york: float = 0.5
@@ -38,9 +46,16 @@ class ClipMix:
     as_stored: float = 0.3
     frames: tuple[int, int] = (12, 40)
     longest: int = 80
-    drop: float = 0.15
+    drop: float = 0.5
     york_values: float = 0.3
-    phase: float = 0.25
+    phase: float = 1.0
+    first_beat: float = 0.2
+    timing: float = 0.4
+    seen: float = 0.5
+
+
+OPEN_GATES = 2.0
+"""Added to the bias of the phase LSTM's forget gates before training, so that it remembers a beat."""
 
 
 def train_recurrence(
@@ -71,6 +86,7 @@ def train_recurrence(
     for layer in (network.recurrent, network.classification):
         for parameter in layer.parameters():
             parameter.requires_grad_(True)
+    _open_forget_gates(network.recurrent.phase)
     tolerance = tolerances(network.config.layout, network.config.view_mm_per_px)
     york = _by_subject([clip for clip in clips if clip.source == "york"])
     acdc = _by_subject([clip for clip in clips if clip.source == "acdc"])
@@ -87,8 +103,9 @@ def train_recurrence(
         true, nominal = ~batch.nominal, batch.nominal
         values = value_loss(indices[true], batch.values[true], tolerance)
         values = values + mix.york_values * value_loss(indices[nominal], batch.values[nominal], tolerance)
-        cross = nn.functional.cross_entropy(phase.flatten(0, 1), batch.systole.long().flatten())
-        return {"values": 4.0 * values, "phase": mix.phase * cross}
+        log_p = torch.log_softmax(phase, dim=2)
+        cross = -(batch.systole * log_p[..., 1] + (1.0 - batch.systole) * log_p[..., 0]).mean(dim=0)
+        return {"values": 4.0 * values, "phase": mix.phase * (cross * batch.weight).sum()}
 
     header = {"network_config": config_as_dict(network.config)}
     averaged = train(network, losses_of_step, lambda m: watch(m, watched), loop, folder, NAME, header)
@@ -98,15 +115,30 @@ def train_recurrence(
 
 
 def played_through(network: LeftVentricleNetwork, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Feature clips [B, T, F] through the last two layers: values [B, T, L] and phase logits [B, T, 2]."""
-    state = network.zero_state(features.shape[0])
-    values, phases = [], []
-    for t in range(features.shape[1]):
-        out = network.recur(features[:, t], state)
-        values.append(out.indices)
-        phases.append(out.phase_logits)
-        state = out.state
-    return torch.stack(values, dim=1), torch.stack(phases, dim=1)
+    """Feature clips [B, T, F] through the last two layers: values [B, T, L] and phase logits [B, T, 2].
+
+    What ``recur`` gives step by step, with each LSTM run over the whole clip at once.
+    """
+    layer = network.recurrent
+    drawn = features[..., : network.config.layout.size]
+    values = drawn + layer.values(_hidden_over(layer.regression, features))
+    phase: Tensor = network.classification(_hidden_over(layer.phase, features))
+    return values * network.scale + network.offset, phase
+
+
+def _hidden_over(cell: nn.LSTMCell, features: Tensor) -> Tensor:
+    """Hidden states [B, T, H] of a cell over clips [B, T, F] from the zero state."""
+    whole = nn.LSTM(cell.input_size, cell.hidden_size, batch_first=True, device=features.device)
+    weights: dict[str, Tensor] = {f"{name}_l0": parameter for name, parameter in cell.named_parameters()}
+    hidden: Tensor = torch.func.functional_call(whole, weights, (features,))[0]
+    return hidden
+
+
+@torch.no_grad()
+def _open_forget_gates(cell: nn.LSTMCell) -> None:
+    """Let a cell that has not been trained yet keep what it has seen."""
+    gates = slice(cell.hidden_size, 2 * cell.hidden_size)  # order of the gates: input, forget, cell, output
+    cell.bias_ih[gates] += OPEN_GATES
 
 
 @torch.no_grad()
@@ -154,11 +186,20 @@ def _by_subject(clips: list[Clip]) -> list[list[Clip]]:
 
 @dataclass(frozen=True)
 class _ClipBatch:
-    """Clips of one length: features [B, T, F], values [B, T, L], systole [B, T], nominal sizes [B]."""
+    """Clips of one length.
+
+    Args:
+        features: [B, T, F].
+        values: [B, T, L].
+        systole: [B, T] share of systole in the phase target, 0 .. 1.
+        weight: [T] of the phase, summing to 1.
+        nominal: [B] whether sizes are nominal.
+    """
 
     features: Tensor
     values: Tensor
     systole: Tensor
+    weight: Tensor
     nominal: Tensor
 
 
@@ -178,7 +219,8 @@ def _draw_batch(
         subject = subjects[rng.integers(len(subjects))]
         clip = subject[rng.integers(len(subject))]
         if is_york:
-            walk = york_walk(clip, frames, beats, 0.0 if stored else rng.uniform(0, BEAT_FRAMES))
+            timing = () if stored else other_timing(rng, mix.timing)
+            walk = york_walk(clip, frames, beats, 0.0 if stored else rng.uniform(0, BEAT_FRAMES), timing)
         else:
             walk = acdc_walk(frames, beats, int(rng.integers(frames)), rng)
             if length == 1 or rng.random() < 0.2:
@@ -187,6 +229,25 @@ def _draw_batch(
         clip_features, clip_values = played(clip, walk)
         features.append(clip_features[:length])
         values.append(clip_values[:length])
-        systole.append(torch.from_numpy(walk.systole[:length]))
+        target = walk.systole.astype(np.float32)
+        if is_york:
+            target = (1.0 - mix.seen) * target + mix.seen * systole_as_seen(clip, walk)
+        systole.append(torch.from_numpy(target[:length]).float())
         nominal.append(is_york)
-    return _ClipBatch(torch.stack(features), torch.stack(values), torch.stack(systole), torch.tensor(nominal))
+    weight = torch.ones(length)
+    if length > frames:
+        weight[:frames] = mix.first_beat
+    return _ClipBatch(
+        torch.stack(features),
+        torch.stack(values),
+        torch.stack(systole),
+        weight / weight.sum(),
+        torch.tensor(nominal),
+    )
+
+
+def systole_as_seen(clip: Clip, walk: Walk) -> NDArray[np.bool_]:
+    """The phase along a walk by the cavity area that the network itself draws, smoothed twice."""
+    cavity = clip.features[:, DEFAULT_LAYOUT.areas.start].numpy()
+    ed, es = end_frames(smoothed(cavity))
+    return is_systole(walk.positions, ed, es, BEAT_FRAMES)
