@@ -70,18 +70,18 @@ def acdc_figures(scored: Sequence[ScoredSlice]) -> dict[str, Any]:
     centre = np.array([s.centre_mm for s in with_lv])
     figures["locator"] = {
         "slices_with_lv": len(with_lv),
-        "centre_median_mm": round(float(np.median(centre)), 3),
+        "centre_median_mm": _finite(np.median(centre) if centre.size else np.nan, 3),
         "within_6mm": by_subject([s.subject for s in with_lv], (centre <= CENTRE_MM).astype(float)),
         "within_5mm": by_subject([s.subject for s in with_lv], (centre <= 5.0).astype(float)),
     }
     septum = np.array([s.septum_deg for s in mid])
     figures["septum"] = {
-        "median_deg": round(float(np.nanmedian(septum)), 3),
+        "median_deg": _median(septum, 3),
         "within_15deg": by_subject(subjects, np.where(np.isfinite(septum), septum <= SEPTUM_DEG, 0.0)),
     }
-    figures["found_of_slices_with_lv"] = _mean(np.array([float(s.found) for s in with_lv]))
+    figures["found_of_slices_with_lv"] = _finite(_mean(np.array([float(s.found) for s in with_lv])))
     figures["empty_slices"] = len(empty)
-    figures["false_lv_on_empty"] = _mean(np.array([float(s.found) for s in empty]))
+    figures["false_lv_on_empty"] = _finite(_mean(np.array([float(s.found) for s in empty])))
     figures["by_group"] = {
         group: {
             name: round(_mean(_error([s for s in mid if s.group == group], _regressed)[:, where]), 3)
@@ -103,8 +103,8 @@ def york_figures(beats: Sequence[ScoredBeat]) -> dict[str, Any]:
 
     relative = np.array(
         [np.abs(b.areas_regressed - b.areas_true).mean(axis=0) / b.areas_true.mean(axis=0) for b in stored]
-    )
-    off = np.array([[b.ed_off, b.es_off] for b in stored])
+    ).reshape(-1, 2)
+    off = np.array([[b.ed_off, b.es_off] for b in stored]).reshape(-1, 2)
     return {
         "complete_slices": len(stored),
         "coverage": by_subject(subjects, np.array([b.found.mean() for b in stored])),
@@ -151,6 +151,7 @@ def markdown(figures: dict[str, Any]) -> str:
     lines = ["| data | reading | coverage | RWT mm | diameters mm | areas mm² |", "|---|---|---|---|---|---|"]
     acdc = figures["acdc"]
     coverage = _shown(acdc["coverage"], 100, "%")
+    false_lv = acdc["false_lv_on_empty"]
     for reading in ("regressed", "geometric", "mean_of_both"):
         cells = [_shown(acdc[reading][name], 1, "") for name, _ in GROUPS]
         lines.append(f"| acdc mid slices, ED and ES | {reading} | {coverage} | {' | '.join(cells)} |")
@@ -160,7 +161,7 @@ def markdown(figures: dict[str, Any]) -> str:
         ("Dice myocardium", _shown(acdc["dice_myocardium"], 1, "")),
         ("LV centre within 6 mm, all slices with LV", _shown(acdc["locator"]["within_6mm"], 100, "%")),
         ("mid-septum within 15°", _shown(acdc["septum"]["within_15deg"], 100, "%")),
-        ("false LV on slices without LV", f"{100 * acdc['false_lv_on_empty']:.1f} %"),
+        ("false LV on slices without LV", "none" if false_lv is None else f"{100 * false_lv:.1f} %"),
         ("york: phase error, clips as stored", _shown(figures["york"]["phase_error_stored"], 100, "%")),
         ("york: frame-index clock, same clips", _shown(figures["york"]["clock_error_stored"], 100, "%")),
         ("york: phase error, random start", _shown(figures["york"]["phase_error_random_start"], 100, "%")),
@@ -189,7 +190,7 @@ def _reading_figures(mid: Sequence[ScoredSlice], reading: str) -> dict[str, Any]
             "limits_of_agreement": [
                 round(float(error[:, k].mean() + side * 1.96 * error[:, k].std()), 3) for side in (-1, 1)
             ],
-            "pearson_r": round(float(np.corrcoef(said[:, k], truth[:, k])[0, 1]), 4),
+            "pearson_r": _correlation(said[:, k], truth[:, k]),
         }
         for k, name in enumerate(DEFAULT_LAYOUT.names)
     }
@@ -210,9 +211,23 @@ def _mean(values: FloatArray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _median(values: FloatArray) -> float | None:
+def _median(values: FloatArray, digits: int = 2) -> float | None:
     known = values[np.isfinite(values)]
-    return round(float(np.median(known)), 2) if known.size else None
+    return round(float(np.median(known)), digits) if known.size else None
+
+
+def _finite(value: float, digits: int | None = None) -> float | None:
+    """A figure as JSON can hold it."""
+    if not np.isfinite(value):
+        return None
+    return float(value) if digits is None else round(float(value), digits)
+
+
+def _correlation(said: FloatArray, truth: FloatArray) -> float | None:
+    """Pearson's r; None where one side does not vary (too few slices, or one value for all)."""
+    if np.ptp(said) == 0 or np.ptp(truth) == 0:
+        return None
+    return round(float(np.corrcoef(said, truth)[0, 1]), 4)
 
 
 def _shown(figure: dict[str, Any], factor: float, unit: str) -> str:
