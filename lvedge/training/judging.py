@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lvedge.aim import Stack
 from lvedge.contract import Stepper
+from lvedge.errors import DataError
 from lvedge.frame import Frame
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray
 from lvedge.measure import SliceMeasurer
@@ -118,7 +119,14 @@ def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
     Args:
         features: [n, F] from ``judged_frames``.
         gross: [n].
+
+    Raises:
+        DataError: if there is no frame to fit to.
     """
+    if not len(features):
+        raise DataError(
+            "no LV was found in any frame that quality is fitted on: train the stages before first"
+        )
     centre, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0)
     x = np.column_stack([np.ones(len(features)), (features - centre) / spread])
