@@ -18,7 +18,7 @@ def plot_logs(folder: Path) -> list[Path]:
         The pictures written.
 
     Raises:
-        DataError: if the folder holds no log.
+        DataError: if the folder holds no log, or one that is damaged.
     """
     import matplotlib as mpl
 
@@ -30,7 +30,7 @@ def plot_logs(folder: Path) -> list[Path]:
         raise DataError(f"no training log in {folder}")
     written = []
     for log in logs:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        lines = _lines(log)
         steps = [line["step"] for line in lines]
         losses = [key for key in lines[-1] if key.startswith("loss_")]
         figures = [key for key in lines[-1] if key not in losses and key not in {"step", "seconds", "rate"}]
@@ -42,9 +42,21 @@ def plot_logs(folder: Path) -> list[Path]:
         for axes, title in ((left, "training loss"), (right, "watched subjects")):
             axes.set(title=title, xlabel="step", yscale="log")
             axes.grid(alpha=0.3)
-            axes.legend(fontsize="x-small")
+            if axes.lines:
+                axes.legend(fontsize="x-small")
         path = log.with_suffix(".png")
         fig.savefig(path, dpi=110)
         plt.close(fig)
         written.append(path)
     return written
+
+
+def _lines(log: Path) -> list[dict[str, float]]:
+    try:
+        lines: list[dict[str, float]] = [json.loads(s) for s in log.read_text(encoding="utf-8").splitlines()]
+        steps = [line["step"] for line in lines]
+    except (ValueError, KeyError, TypeError) as err:
+        raise DataError(f"{log} is no training log: {type(err).__name__}: {err}") from err
+    if not steps:
+        raise DataError(f"{log} is empty: train a while longer first")
+    return lines
