@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("scipy")
+
+from data_folder import RADII_PX, write_acdc, write_york
+from painted_hearts import painted_stack
 
 from lvedge.errors import DataError
 from lvedge.indices import Label
@@ -29,7 +34,7 @@ from lvedge.training.data import (
 )
 from lvedge.training.data.sample import DATA_VARIABLE
 from lvedge.training.data.split import PARTS
-from lvedge.training.data.york import maps_from_contours
+from lvedge.training.data.york import POINTS, maps_from_contours
 
 
 def shoelace(points: NDArray[np.float64]) -> float:
@@ -228,6 +233,110 @@ def test_the_folder_is_named_or_found(tmp_path: Path, monkeypatch: pytest.Monkey
         acdc_subjects(tmp_path)
     with pytest.raises(DataError, match="no contour files"):
         york_subjects(tmp_path)
+
+
+def test_a_variable_that_points_nowhere_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    assert root_of().resolve() == tmp_path / "shared" / "data"
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="nowhere: name the folder with --data"):
+        root_of()
+    assert root_of(tmp_path) == tmp_path
+
+
+# --- damaged or missing files ----------------------------------------------------------------------
+
+
+def test_subjects_are_read_as_they_were_written(tmp_path: Path) -> None:
+    write_acdc(tmp_path, "patient001")
+    samples = list(read_acdc(tmp_path, "patient001"))
+    expected = [replace(s, frame_index=0 if s.phase == "ED" else 8) for s in painted_stack(4)]
+    assert [s.key for s in samples] == [s.key for s in expected]
+    for said, written in zip(samples, expected, strict=True):
+        np.testing.assert_array_equal(said.pixels, written.pixels)
+        assert (said.phase, said.group, said.spacing_mm) == (written.phase, "NOR", (2.5, 2.5))
+        assert (said.slice_count, said.is_mid_slice) == (4, written.is_mid_slice)
+        assert np.abs(said.map(Label.CAVITY) - written.map(Label.CAVITY)).max() <= 0.67
+    write_york(tmp_path, "3")
+    beat = list(read_york(tmp_path, "3"))
+    assert [(s.subject, s.slice_index, s.frame_index) for s in beat] == [("3", 1, k) for k in range(20)]
+    areas = [float(s.map(Label.CAVITY).sum()) for s in beat]
+    inscribed = POINTS / 2 * np.sin(2 * np.pi / POINTS)  # a polygon for a circle
+    np.testing.assert_allclose(areas, inscribed * RADII_PX**2, rtol=0.002)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("Info.cfg", None, r"no .*Info\.cfg: name the folder that holds acdc/ with --data"),
+        ("Info.cfg", b"ED: 1\nGroup: NOR\n", r"Info\.cfg does not say ED, ES and Group"),
+        ("Info.cfg", b"ED: 1\nES: x\nGroup: NOR\n", r"Info\.cfg does not say ED, ES and Group"),
+        ("patient001_frame01.nii.gz", None, r"frame01\.nii\.gz cannot be read as NIfTI: FileNotFound"),
+        ("patient001_frame01_gt.nii.gz", b"", r"frame01_gt\.nii\.gz cannot be read as NIfTI"),
+        ("patient001_frame09.nii.gz", b"no gzip", r"frame09\.nii\.gz cannot be read as NIfTI"),
+    ],
+)
+def test_a_damaged_acdc_subject_is_named(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    write_acdc(tmp_path, "patient001")
+    spoil(tmp_path / "acdc" / "patient001" / name, content)
+    with pytest.raises(DataError, match=words) as raised:
+        list(read_acdc(tmp_path, "patient001"))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
+    write_acdc(tmp_path, "patient001")
+    path = tmp_path / "acdc" / "patient001" / "patient001_frame09.nii.gz"
+    spoil(path, path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"frame09\.nii\.gz cannot be read as NIfTI"):
+        list(read_acdc(tmp_path, "patient001"))
+
+
+def test_labels_of_another_shape_are_named(tmp_path: Path) -> None:
+    nib = pytest.importorskip("nibabel")
+    write_acdc(tmp_path, "patient001")
+    path = tmp_path / "acdc" / "patient001" / "patient001_frame01_gt.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((64, 64, 3), np.uint8), np.eye(4)), path)
+    with pytest.raises(DataError, match=r"picture \(64, 64, 4\) and labels \(64, 64, 3\) differ"):
+        list(read_acdc(tmp_path, "patient001"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("contours/manual_seg_32points_pat3.mat", None, r"no contours can be read from .*pat3\.mat"),
+        ("contours/manual_seg_32points_pat3.mat", b"", r"no contours can be read from .*pat3\.mat"),
+        ("contours/manual_seg_32points_pat3.mat", b"x" * 200, r"no contours can be read from .*pat3\.mat"),
+        ("images", None, r"no pictures of subject 3 in .*images"),
+        ("images/mr_heart_p03t05z0.png", b"more", r"p03t05z0\.png: no contour in manual_seg"),
+        ("images/mr_heart_p03t05z1.png", b"garbage", r"p03t05z1\.png cannot be read as a picture"),
+    ],
+)
+def test_a_damaged_york_subject_is_named(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    write_york(tmp_path, "3")
+    spoil(tmp_path / "york" / name, content)
+    with pytest.raises(DataError, match=words) as raised:
+        list(read_york(tmp_path, "3"))
+    assert "\n" not in str(raised.value)
+
+
+def spoil(path: Path, content: bytes | None) -> None:
+    """The file with other content; gone for None."""
+    if content is not None:
+        path.write_bytes(content)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 # --- split -----------------------------------------------------------------------------------------

@@ -99,12 +99,8 @@ def data_root(path: str | Path | None = None) -> Path:
     Raises:
         DataError: if it is not there.
     """
-    candidates = [Path(path)] if path else []
-    if not candidates:
-        if DATA_VARIABLE in os.environ:
-            candidates.append(Path(os.environ[DATA_VARIABLE]))
-        candidates.append(Path("../shared/data"))
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise DataError(f"no data at {candidates[0]}: name the folder with --data or ${DATA_VARIABLE}")
+    said = path or os.environ.get(DATA_VARIABLE)
+    root = Path(said) if said else Path("../shared/data")
+    if not root.is_dir():
+        raise DataError(f"no data at {root}: name the folder with --data or ${DATA_VARIABLE}")
+    return root

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from lvedge.errors import DataError
 from lvedge.training.data.sample import Sample
@@ -41,12 +42,17 @@ def read_york(root: Path, subject: str) -> Iterator[Sample]:
     """Every annotated frame of a subject, slice by slice and in time.
 
     Raises:
-        DataError: if a picture has no contour or cannot be read.
+        DataError: if the contours or all pictures are missing, or one has no contour or cannot be read.
     """
     file = root / NAME / "contours" / f"manual_seg_32points_pat{subject}.mat"
-    cells = loadmat(str(file))["manual_seg_32points"]
+    try:
+        cells = loadmat(str(file))["manual_seg_32points"]
+    except (OSError, KeyError, ValueError, TypeError, MatReadError) as err:
+        raise DataError(f"no contours can be read from {file}: {type(err).__name__}") from err
     images = (root / NAME / "images").glob(f"mr_heart_p{int(subject):02d}t*z*.png")
     places = sorted((int(m[3]), int(m[2]), p) for p in images if (m := _IMAGE.fullmatch(p.name)))
+    if not places:
+        raise DataError(f"no pictures of subject {subject} in {root / NAME / 'images'}")
     for slice_number, frame_number, path in places:
         points = cells[slice_number, frame_number - 1]
         if points.shape != (2 * POINTS + 1, 2):
