@@ -13,8 +13,10 @@ import cv2
 import torch
 
 from lvedge import __version__
-from lvedge.errors import LvedgeError
+from lvedge.errors import DataError, LvedgeError
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
+from lvedge.training.argument import whole_number
+from lvedge.training.clips import BEAT_FRAMES
 from lvedge.training.data import (
     Sample,
     data_root,
@@ -53,12 +55,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--part", choices=("test", "watch", "train"), default="test", help="part of the split to score"
     )
     parser.add_argument("--quality", metavar="JSON", help="a quality model (default: the run's quality.json)")
-    parser.add_argument("--starts", type=int, default=5, metavar="N", help="first frames tried per york clip")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N subjects of each set")
+    parser.add_argument(
+        "--starts",
+        type=whole_number(1, BEAT_FRAMES),
+        default=5,
+        metavar="N",
+        help="first frames tried per york clip",
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(1), metavar="N", help="only the first N subjects of each set"
+    )
     parser.add_argument("--out", metavar="JSON", help="where the figures go")
     parser.add_argument("--slices", metavar="JSONL", help="where every scored acdc slice goes, one a line")
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="of torch (default: its own choice)"
+        "--threads", type=whole_number(0), default=0, metavar="N", help="of torch (default: its own choice)"
     )
     return parser
 
@@ -74,11 +84,22 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def quality_of_run(folder: Path, named: str | None = None) -> QualityModel:
-    """The quality model that was fitted for a run, or the unfitted one."""
+    """The quality model that was fitted for a run, or the unfitted one.
+
+    Raises:
+        DataError: if the named file is missing, or the file is no quality model.
+        BundleError: if it was fitted on other features.
+    """
     path = Path(named) if named else folder / "quality.json"
-    if not path.is_file():
+    if not named and not path.is_file():
         return DEFAULT_QUALITY
-    return QualityModel.from_manifest(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise DataError(f"no quality model can be read from {path}: {err}") from err
+    if not isinstance(entry, dict):
+        raise DataError(f"no quality model can be read from {path}: it holds no object")
+    return QualityModel.from_manifest(entry)
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
@@ -94,7 +115,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     timed: list[Sample] = [s for u in split.subjects("york", "train") for s in read_york(root, u)]
     means, clock = mean_values_of(trained), clock_of(timed)
     slices = score_acdc(stepper, quality, [s for u in acdc for s in read_acdc(root, u)], means)
-    step = max(20 // max(options.starts, 1), 1)
+    step = BEAT_FRAMES // options.starts
     starts = range(0, step * options.starts, step)
     beats = score_york(stepper, quality, [s for u in york for s in read_york(root, u)], starts, clock)
     other = [s for u in SUNNYBROOK_SUBJECTS for s in read_sunnybrook(root, u)]
@@ -115,6 +136,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         Path(options.out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.slices:
         lines = [json.dumps(s.as_json()) for s in slices]
+        Path(options.slices).parent.mkdir(parents=True, exist_ok=True)
         Path(options.slices).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
