@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from lvedge.errors import LvedgeError
+from lvedge.training.argument import whole_number
 from lvedge.training.augment import AugmentConfig
 from lvedge.training.checkpoint import read_network
 from lvedge.training.clips import acdc_clips, york_clips
@@ -49,10 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="with acdc/ and york/ (default: $LVEDGE_DATA, else ../shared/data)"
     )
     parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of checkpoints and logs")
-    parser.add_argument("--steps", type=int, metavar="N", help="optimiser steps of the stage")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
+    parser.add_argument("--steps", type=whole_number(1), metavar="N", help="optimiser steps of the stage")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of everything random")
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="of torch (default: its own choice)"
+        "--threads", type=whole_number(0), default=0, metavar="N", help="of torch (default: its own choice)"
     )
     return parser
 
@@ -114,7 +115,12 @@ def _fit(folder: Path, root: Path) -> None:
     )
     model = fit_quality(features, gross)
     said = np.array([model.quality(row) for row in features])
-    fitted = {"frames": len(gross), "gross": int(gross.sum()), "auroc": round(auroc(said, gross), 4)}
+    parted = auroc(said, gross)
+    fitted = {
+        "frames": len(gross),
+        "gross": int(gross.sum()),
+        "auroc": round(parted, 4) if np.isfinite(parted) else None,
+    }
     entry = {**model.as_manifest(), "fitted_on": fitted}
     (folder / "quality.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"quality fitted: {fitted}\n")
