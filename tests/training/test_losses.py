@@ -115,5 +115,5 @@ def test_the_septum_is_judged_by_its_angle() -> None:
     loss.backward()
     assert direction.grad is not None
     torch.testing.assert_close(direction.grad[2], torch.zeros(2))
-    assert float(septum_loss(direction, torch.full((3, 2), NAN))) == 0.0
+    assert float(septum_loss(direction.detach(), torch.full((3, 2), NAN))) == 0.0
     assert float(septum_loss(torch.tensor([[-1.0, 0.0]]), torch.tensor([[1.0, 0.0]]))) == 2.0
