@@ -238,6 +238,8 @@ def acdc_clips(
             ends[prepared.sample.subject, prepared.sample.slice_index][prepared.sample.phase] = prepared
     clips = []
     for (subject, index), pair in sorted(ends.items()):
+        if len(pair) < 2:  # no LV was drawn in the whole stack at the other end of the beat
+            continue
         motion = motion_between(pair["ED"], pair["ES"])
         if motion is None:
             continue

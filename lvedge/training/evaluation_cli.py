@@ -26,7 +26,14 @@ from lvedge.training.data import (
     read_york,
 )
 from lvedge.training.evaluation import acdc_figures, markdown, other_source_figures, york_figures
-from lvedge.training.scoring import clock_of, mean_values_of, score_acdc, score_frames, score_york
+from lvedge.training.scoring import (
+    clock_of,
+    mean_areas_of,
+    mean_values_of,
+    score_acdc,
+    score_frames,
+    score_york,
+)
 from lvedge.training.stepper import stepper_from_run
 
 SUNNYBROOK_SUBJECTS = ("SCD0000101", "SCD0000201")
@@ -117,7 +124,8 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     slices = score_acdc(stepper, quality, [s for u in acdc for s in read_acdc(root, u)], means)
     step = BEAT_FRAMES // options.starts
     starts = range(0, step * options.starts, step)
-    beats = score_york(stepper, quality, [s for u in york for s in read_york(root, u)], starts, clock)
+    shown = [s for u in york for s in read_york(root, u)]
+    beats = score_york(stepper, quality, shown, starts, clock, mean_areas_of(timed))
     other = [s for u in SUNNYBROOK_SUBJECTS for s in read_sunnybrook(root, u)]
     figures = {
         "protocol": PROTOCOL,

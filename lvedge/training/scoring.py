@@ -198,6 +198,7 @@ def score_york(
     samples: Sequence[Sample],
     starts: Sequence[int],
     clock: np.ndarray,
+    mean_areas: FloatArray,
 ) -> list[ScoredBeat]:
     """Every complete slice of york subjects as a closed beat, played from each of the starting frames.
 
@@ -207,6 +208,7 @@ def score_york(
         samples: whole subjects.
         starts: stored frames to begin with; 0 plays the clip as stored.
         clock: [T] bool, systole by stored frame index, from other subjects.
+        mean_areas: [2] nominal mm², cavity and myocardium, scored where no LV is returned.
     """
     slices: dict[tuple[str, int], list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -222,7 +224,7 @@ def score_york(
             frames = [frame_of_sample(s, k, len(order)) for k, s in enumerate(order)]
             measurer = SliceMeasurer(stepper, quality, stacks[subject, start])
             results = list(measurer.measure_closed(frames))
-            scored.append(_scored_beat(order, start, results, np.roll(clock, -start)))
+            scored.append(_scored_beat(order, start, results, np.roll(clock, -start), mean_areas))
     return scored
 
 
@@ -243,6 +245,12 @@ def mean_values_of(samples: Sequence[Sample]) -> FloatArray:
     return means
 
 
+def mean_areas_of(samples: Sequence[Sample]) -> FloatArray:
+    """Mean drawn areas, [2] mm²: what is scored on a beat where nothing is returned."""
+    means: FloatArray = np.mean([_areas_mm2(s) for s in samples], axis=0)
+    return means
+
+
 def truth_of(sample: Sample) -> FloatArray:
     """The drawn values, [L] mm and mm²; NaN without an LV or without an RV to count sectors from."""
     rays = sample.rays()
@@ -254,6 +262,11 @@ def truth_of(sample: Sample) -> FloatArray:
 
 def _plain(value: float, digits: int) -> float | None:
     return round(value, digits) if np.isfinite(value) else None
+
+
+def _areas_mm2(sample: Sample) -> list[float]:
+    pixel_mm2 = sample.spacing_mm[0] * sample.spacing_mm[1]
+    return [float(sample.map(label).sum()) * pixel_mm2 for label in (Label.CAVITY, Label.MYOCARDIUM)]
 
 
 def _areas(members: Sequence[Sample]) -> list[float]:
@@ -291,14 +304,14 @@ def _scored_slice(sample: Sample, measurement: Measurement, mean_values: FloatAr
 
 
 def _scored_beat(
-    order: Sequence[Sample], start: int, results: Sequence[Measurement], clock: np.ndarray
+    order: Sequence[Sample],
+    start: int,
+    results: Sequence[Measurement],
+    clock: np.ndarray,
+    mean_areas: FloatArray,
 ) -> ScoredBeat:
-    areas = np.array(
-        [[s.map(Label.CAVITY).sum(), s.map(Label.MYOCARDIUM).sum()] for s in order], dtype=float
-    ) * (order[0].spacing_mm[0] * order[0].spacing_mm[1])
-    said_areas = np.array(
-        [m.indices.areas_mm2 if m.indices is not None else areas.mean(axis=0) for m in results]
-    )
+    areas = np.array([_areas_mm2(s) for s in order])
+    said_areas = np.array([m.indices.areas_mm2 if m.indices is not None else mean_areas for m in results])
     truth = systole_of_areas(areas[:, 0])
     # A frame without an LV has no phase: it counts as wrong.
     said = np.array(

@@ -32,6 +32,7 @@ from lvedge.training.scoring import (
     clock_of,
     dice,
     frame_of_sample,
+    mean_areas_of,
     mean_values_of,
     score_acdc,
     score_frames,
@@ -41,6 +42,7 @@ from lvedge.training.scoring import (
 from lvedge.view import View
 
 MEANS = np.array([6.0] * 6 + [40.0] * 3 + [1200.0, 1100.0])
+MEAN_AREAS = np.array([1000.0, 900.0])
 
 
 def labelled(labels: list[str], **changes: object) -> Sample:
@@ -286,7 +288,7 @@ CLOCK = np.arange(20) < 6
 
 
 def test_a_beat_is_scored_frame_by_frame(beat: list[Sample]) -> None:
-    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, beat[::-1], [0], CLOCK)
+    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, beat[::-1], [0], CLOCK, MEAN_AREAS)
     assert (said.subject, said.slice_index, said.start) == ("1", 4, 0)
     assert said.found.all()
     np.testing.assert_array_equal(said.systole_true, np.arange(20) < 7)
@@ -303,7 +305,7 @@ def test_a_beat_is_scored_frame_by_frame(beat: list[Sample]) -> None:
 
 @pytest.mark.parametrize("start", [5, 19])
 def test_a_beat_played_from_another_frame_is_the_same_beat(start: int, beat: list[Sample]) -> None:
-    stored, said = score_york(PaintReader(), DEFAULT_QUALITY, beat, [0, start], CLOCK)
+    stored, said = score_york(PaintReader(), DEFAULT_QUALITY, beat, [0, start], CLOCK, MEAN_AREAS)
     assert (stored.start, said.start) == (0, start)
     for name in ("systole_true", "systole_said", "clock", "areas_true"):
         np.testing.assert_array_equal(getattr(said, name), np.roll(getattr(stored, name), -start, axis=0))
@@ -312,20 +314,27 @@ def test_a_beat_played_from_another_frame_is_the_same_beat(start: int, beat: lis
 
 def test_a_frame_that_is_not_returned_counts_as_wrong(beat: list[Sample]) -> None:
     hidden = [blank(s) if s.frame_index in (3, 12) else s for s in beat]
-    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, hidden, [0], CLOCK)
+    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, hidden, [0], CLOCK, MEAN_AREAS)
     assert np.flatnonzero(~said.found).tolist() == [3, 12]
     wrong = said.systole_said != said.systole_true
     assert wrong[[3, 12]].all()
     assert np.isnan([said.ed_off, said.es_off]).all()
-    (whole,) = score_york(PaintReader(), DEFAULT_QUALITY, beat, [0], CLOCK)
+    (whole,) = score_york(PaintReader(), DEFAULT_QUALITY, beat, [0], CLOCK, MEAN_AREAS)
     assert said.dice[0] == pytest.approx(whole.dice[0] * 18 / 20, abs=0.01)
-    np.testing.assert_allclose(said.areas_regressed[[3, 12]], said.areas_true.mean(axis=0)[None].repeat(2, 0))
+    np.testing.assert_array_equal(said.areas_regressed[[3, 12]], [MEAN_AREAS, MEAN_AREAS])
+
+
+def test_mean_areas_are_those_of_the_drawings() -> None:
+    few = labelled(["0000", "0230", "0220", "0000"])
+    many = replace(labelled(["0000", "0233", "0223", "0000"]), spacing_mm=(2.0, 1.0))
+    np.testing.assert_array_equal(mean_areas_of([few]), [1.0, 3.0])
+    np.testing.assert_array_equal(mean_areas_of([few, many]), [(1 + 6) / 2, (3 + 6) / 2])
 
 
 def test_only_whole_beats_are_scored(beat: list[Sample]) -> None:
     short = [replace(s, slice_index=2) for s in beat[:19]]
     second = [replace(s, subject="2", slice_index=2) for s in beat]
-    scored = score_york(PaintReader(), DEFAULT_QUALITY, [*short, *second, *beat], [0], CLOCK)
+    scored = score_york(PaintReader(), DEFAULT_QUALITY, [*short, *second, *beat], [0], CLOCK, MEAN_AREAS)
     assert [(s.subject, s.slice_index) for s in scored] == [("1", 4), ("2", 2)]
 
 
@@ -333,7 +342,7 @@ def test_the_distance_of_an_end_goes_round_the_beat() -> None:
     """ED is drawn at the first frame and shown at the last one: one frame off, not nineteen."""
     beat = painted_beat()
     shown = [replace(s, pixels=beat[(k + 1) % 20].pixels) for k, s in enumerate(beat)]
-    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, shown, [0], CLOCK)
+    (said,) = score_york(PaintReader(), DEFAULT_QUALITY, shown, [0], CLOCK, MEAN_AREAS)
     assert (said.ed_off, said.es_off) == (1.0, 1.0)
 
 
