@@ -25,6 +25,7 @@ DRIFT_MM = 15.0
 """A cavity further from the view's middle than this has left the view: the heart is located afresh."""
 
 NO_HEART = "no heart was located in this frame"
+UNLIKELY = "what is seen here is unlikely to be an LV"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,11 @@ class SliceMeasurer:
         layout = self._stepper.shapes.layout
         values_px = np.maximum(seen.indices.astype(np.float64), 0.0)
         indices = Indices(values_px * view.mm_per_px ** layout.unit_power(), layout)
-        quality = self._quality.quality(quality_features(indices, reading, self._previous))
+        features = quality_features(indices, reading, self._previous)
+        presence = self._quality.presence
+        if presence is not None and presence.probability(features) < presence.reject_below:
+            return replace(blank, reason=UNLIKELY)
+        quality = self._quality.quality(features)
         self._previous = indices
         septum_deg = septum_in_source(reading, view)
         self._note(frame, seen.aim, reading, septum_deg)

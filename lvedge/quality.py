@@ -1,7 +1,7 @@
-"""Quality: the probability that no reported value of a frame is grossly wrong.
+"""Quality: the probability that no reported value of a frame is grossly wrong. Presence: is it an LV at all?
 
-A logistic model over what the two readings, the mask and the last frames say. Its coefficients are fitted
-on subjects that the reported accuracy does not use and travel in the bundle's manifest.
+Two logistic models over what the two readings, the mask and the last frames say. Their coefficients are
+fitted on subjects that the reported accuracy does not use and travel in the bundle's manifest.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ FEATURES = (
     "other_share",
     "no_rv",
     "small",
+    "thin",
+    "uneven",
     "jump",
 )
 
@@ -58,24 +60,68 @@ def quality_features(regressed: Indices, reading: MaskReading, previous: Indices
             reading.other_share,
             float(reading.septum is None),
             float(np.exp(-reading.indices.areas_mm2[0] / 300.0)),
+            float(np.exp(-reading.indices.rwt_mm.min() / 3.0)),
+            float(reading.indices.rwt_mm.std() / max(float(reading.indices.rwt_mm.mean()), 1.0)),
             jump,
         ]
     )
 
 
 @dataclass(frozen=True)
-class QualityModel:
+class Logistic:
     """Logistic regression on ``FEATURES``.
 
     Args:
         weights: [len(FEATURES)].
-        bias: the log-odds of a good frame when all features are 0.
-        flag_below: a frame of lower quality is flagged.
+        bias: the log-odds when all features are 0.
     """
 
     weights: FloatArray
     bias: float
+
+    def probability(self, features: NDArray[np.float64]) -> float:
+        """0 .. 1, for features [len(FEATURES)]."""
+        return float(1.0 / (1.0 + np.exp(-(self.bias + self.weights @ features))))
+
+    def as_manifest(self) -> dict[str, object]:
+        """The entry that ``coefficients_from_manifest`` reads."""
+        weights = {name: round(float(w), 6) for name, w in zip(FEATURES, self.weights, strict=True)}
+        return {"weights": weights, "bias": round(self.bias, 6)}
+
+
+@dataclass(frozen=True)
+class PresenceModel(Logistic):
+    """Whether what was drawn is an LV, and not the atrium beyond its base or the muscle beyond its apex.
+
+    Args:
+        reject_below: a frame of lower probability shows no LV.
+    """
+
+    reject_below: float
+
+    @classmethod
+    def from_manifest(cls, entry: object) -> PresenceModel:
+        """The model as the manifest holds it; raises as ``QualityModel.from_manifest``."""
+        if not isinstance(entry, Mapping):
+            raise BundleError("the bundle's quality model is incomplete: its presence is no object")
+        return cls(*coefficients_from_manifest(entry), _number(entry, "reject_below"))
+
+    def as_manifest(self) -> dict[str, object]:
+        """The entry that ``from_manifest`` reads."""
+        return {**super().as_manifest(), "reject_below": round(self.reject_below, 4)}
+
+
+@dataclass(frozen=True)
+class QualityModel(Logistic):
+    """How far a frame's values can be trusted.
+
+    Args:
+        flag_below: a frame of lower quality is flagged.
+        presence: whether there is an LV; None where that is left to the mask alone.
+    """
+
     flag_below: float
+    presence: PresenceModel | None = None
 
     @classmethod
     def from_manifest(cls, entry: Mapping[str, object]) -> QualityModel:
@@ -84,25 +130,42 @@ class QualityModel:
         Raises:
             BundleError: if it was fitted on other features or is incomplete.
         """
-        try:
-            weights = entry["weights"]
-            if not isinstance(weights, dict) or set(weights) != set(FEATURES):
-                raise BundleError(
-                    "the bundle's quality model reads other features: use the lvedge version it names"
-                )
-            values = np.array([float(weights[name]) for name in FEATURES])
-            return cls(values, float(str(entry["bias"])), float(str(entry["flag_below"])))
-        except (KeyError, TypeError, ValueError) as err:
-            raise BundleError(f"the bundle's quality model is incomplete: {err}") from err
+        presence = entry.get("presence")
+        return cls(
+            *coefficients_from_manifest(entry),
+            _number(entry, "flag_below"),
+            PresenceModel.from_manifest(presence) if presence is not None else None,
+        )
 
     def as_manifest(self) -> dict[str, object]:
         """The entry that ``from_manifest`` reads."""
-        weights = {name: round(float(w), 6) for name, w in zip(FEATURES, self.weights, strict=True)}
-        return {"weights": weights, "bias": round(self.bias, 6), "flag_below": round(self.flag_below, 4)}
+        entry = {**super().as_manifest(), "flag_below": round(self.flag_below, 4)}
+        return entry if self.presence is None else {**entry, "presence": self.presence.as_manifest()}
 
     def quality(self, features: NDArray[np.float64]) -> float:
         """Probability of a good frame, 0 .. 1."""
-        return float(1.0 / (1.0 + np.exp(-(self.bias + self.weights @ features))))
+        return self.probability(features)
+
+
+def coefficients_from_manifest(entry: Mapping[str, object]) -> tuple[FloatArray, float]:
+    """Weights and bias of a model as the manifest holds them.
+
+    Raises:
+        BundleError: if it was fitted on other features or is incomplete.
+    """
+    weights = entry.get("weights")
+    if weights is None:
+        raise BundleError("the bundle's quality model is incomplete: it has no weights")
+    if not isinstance(weights, Mapping) or set(weights) != set(FEATURES):
+        raise BundleError("the bundle's quality model reads other features: use the lvedge version it names")
+    return np.array([_number(weights, name) for name in FEATURES]), _number(entry, "bias")
+
+
+def _number(entry: Mapping[str, object], name: str) -> float:
+    try:
+        return float(str(entry[name]))
+    except (KeyError, ValueError) as err:
+        raise BundleError(f"the bundle's quality model is incomplete: {name} is no number") from err
 
 
 DEFAULT_QUALITY = QualityModel(weights=-np.ones(len(FEATURES)), bias=4.0, flag_below=0.5)

@@ -52,7 +52,7 @@ class NetworkConfig:
     rays: int = 72
     radii: int = 76
     regression_state: int = 64
-    phase_state: int = 32
+    phase_state: int = 64
 
     def __post_init__(self) -> None:
         if self.view_px % 2**STAGES:

@@ -6,18 +6,21 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lvedge.errors import LvedgeError
+from lvedge.indices import FloatArray
+from lvedge.quality import PresenceModel
 from lvedge.training.argument import whole_number
 from lvedge.training.augment import AugmentConfig
 from lvedge.training.checkpoint import read_network
 from lvedge.training.clips import acdc_clips, york_clips
 from lvedge.training.data import Sample, data_root, read_acdc, read_split, read_york
-from lvedge.training.judging import auroc, fit_quality, judged_frames
+from lvedge.training.judging import auroc, fit_presence, fit_quality, judged_frames
 from lvedge.training.locating import train_locator
 from lvedge.training.loop import LoopConfig
 from lvedge.training.perception import train_perception
@@ -27,12 +30,12 @@ from lvedge.training.slices import prepare
 from lvedge.training.stepper import stepper_from_run
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 1800, "locator": 1300, "recurrence": 2000}
+DEFAULT_STEPS = {"perception": 3000, "locator": 1300, "recurrence": 3000}
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
 YORK_VERSIONS, ACDC_VERSIONS = 8, 2
-JUDGED_SUBJECTS = 40
+JUDGED_SUBJECTS = 60
 """Training subjects that the quality model is fitted on, besides the watched ones."""
 
 
@@ -92,7 +95,13 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         train_locator(prepare(trained), some, folder, loop)
     else:
         loop = LoopConfig(
-            steps=steps, batch=48, learning_rate=5e-3, every=100, seed=options.seed, threads=options.threads
+            steps=steps,
+            batch=48,
+            learning_rate=5e-3,
+            weight_decay=1e-2,
+            every=100,
+            seed=options.seed,
+            threads=options.threads,
         )
         network = read_network(folder / "perception.pt")
         clips = [
@@ -110,20 +119,27 @@ def _fit(folder: Path, root: Path) -> None:
     """Fit the quality model of a run and write it beside its checkpoints."""
     split = read_split()
     subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
-    features, gross = judged_frames(
-        stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)]
-    )
-    model = fit_quality(features, gross)
+    frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
+    features, gross = frames.features[frames.judged], frames.gross[frames.judged]
+    model = replace(fit_quality(features, gross), presence=fit_presence(frames.features, frames.is_lv))
     said = np.array([model.quality(row) for row in features])
     parted = auroc(said, gross)
     fitted = {
         "frames": len(gross),
         "gross": int(gross.sum()),
         "auroc": round(parted, 4) if np.isfinite(parted) else None,
+        "without_lv": int((~frames.is_lv).sum()),
+        "of_these_given_up": _given_up(model.presence, frames.features[~frames.is_lv]),
     }
     entry = {**model.as_manifest(), "fitted_on": fitted}
     (folder / "quality.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"quality fitted: {fitted}\n")
+
+
+def _given_up(presence: PresenceModel | None, features: FloatArray) -> int:
+    if presence is None:
+        return 0
+    return sum(presence.probability(row) < presence.reject_below for row in features)
 
 
 def _samples(root: Path, part: str) -> list[Sample]:

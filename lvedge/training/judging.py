@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from lvedge.quality import (
     FEATURES,
     GROSS_AREA_MM2,
     GROSS_RWT_MM,
+    Logistic,
+    PresenceModel,
     QualityModel,
     quality_features,
 )
@@ -37,6 +40,9 @@ RIDGE = 1.0
 ROUNDS = 50
 FLAGGED = 0.1
 """The worst tenth of the frames that quality was fitted on is flagged."""
+
+MISSED = 0.01
+"""Share of the LVs that presence was fitted on, degraded ones among them, that are given up as unlikely."""
 
 
 def is_gross(said: FloatArray, truth: FloatArray) -> bool:
@@ -51,10 +57,24 @@ def is_gross(said: FloatArray, truth: FloatArray) -> bool:
     return bool((error[layout.rwt] > GROSS_RWT_MM).any() or (error[layout.areas] > GROSS_AREA_MM2).any())
 
 
-def judged_frames(
-    stepper: Stepper, samples: Sequence[Sample], seed: int = 0
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Quality features [n, F] of every found LV of acdc, and whether it came out grossly wrong, [n].
+class JudgedFrames(NamedTuple):
+    """Found LVs and what became of them.
+
+    Args:
+        features: [n, F] quality features.
+        is_lv: [n] whether there was one.
+        judged: [n] whether its values can be judged; an LV without a drawn RV has no truth by sector.
+        gross: [n] whether a value came out grossly wrong, or there was no LV; false where it is not judged.
+    """
+
+    features: FloatArray
+    is_lv: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
+    gross: NDArray[np.bool_]
+
+
+def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) -> JudgedFrames:
+    """Every found LV of acdc, as it is and degraded, judged by what was drawn.
 
     Args:
         stepper: executes the network.
@@ -64,7 +84,7 @@ def judged_frames(
     stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         stacks[sample.subject, sample.phase or ""].append(sample)
-    features, gross = [], []
+    features, is_lv, judged, gross = [], [], [], []
     rng = np.random.default_rng(seed)
     for members in stacks.values():
         for degrade in (False, True):
@@ -78,14 +98,13 @@ def judged_frames(
                 row = features_of(measurement)
                 if row is None:
                     continue
-                truth = truth_of(sample)
-                if sample.has_lv and not np.isfinite(truth).all():
-                    continue  # an LV without a drawn RV has no truth by sector
-                indices = measurement.indices
-                wrong = not sample.has_lv or indices is None or is_gross(indices.vector, truth)
+                truth, indices = truth_of(sample), measurement.indices
                 features.append(row)
-                gross.append(wrong)
-    return np.array(features), np.array(gross)
+                is_lv.append(sample.has_lv)
+                judged.append(not sample.has_lv or bool(np.isfinite(truth).all()))
+                gross.append(not sample.has_lv or indices is None or is_gross(indices.vector, truth))
+    flags = (np.array(flag, dtype=bool) for flag in (is_lv, judged, gross))
+    return JudgedFrames(np.array(features).reshape(-1, len(FEATURES)), *flags)
 
 
 def features_of(measurement: Measurement) -> FloatArray | None:
@@ -114,15 +133,41 @@ def degraded(frame: Frame, rng: np.random.Generator) -> Frame:
 
 
 def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
-    """Ridge logistic regression by Newton's method, features scaled to unit spread while fitting.
+    """The quality model, without presence.
 
     Args:
-        features: [n, F] from ``judged_frames``.
+        features: [n, F] of judged frames.
         gross: [n].
 
     Raises:
         DataError: if there is no frame to fit to.
     """
+    model = _fitted(features, ~gross)
+    said = np.array([model.probability(row) for row in features])
+    return QualityModel(model.weights, model.bias, float(np.quantile(said, FLAGGED)))
+
+
+def fit_presence(features: FloatArray, is_lv: NDArray[np.bool_]) -> PresenceModel | None:
+    """The model of presence, None where every frame shows an LV and there is nothing to tell apart.
+
+    Args:
+        features: [n, F].
+        is_lv: [n].
+
+    Raises:
+        DataError: if there is no frame to fit to.
+    """
+    if is_lv.all() and len(features):
+        return None
+    # In service the frame before may be any: what changes from frame to frame says nothing of presence.
+    steady = np.where(np.array(FEATURES) == "jump", 0.0, features)
+    model = _fitted(steady, is_lv)
+    said = np.array([model.probability(row) for row in steady[is_lv]])
+    return PresenceModel(model.weights, model.bias, float(np.quantile(said, MISSED)) if said.size else 1.0)
+
+
+def _fitted(features: FloatArray, good: NDArray[np.bool_]) -> Logistic:
+    """Ridge logistic regression by Newton's method, features scaled to unit spread while fitting."""
     if not len(features):
         raise DataError(
             "no LV was found in any frame that quality is fitted on: train the stages before first"
@@ -130,7 +175,7 @@ def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
     centre, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0)
     x = np.column_stack([np.ones(len(features)), (features - centre) / spread])
-    y = (~gross).astype(float)
+    y = good.astype(float)
     penalty = np.diag([0.0] + [RIDGE] * len(FEATURES))
     beta = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
@@ -143,9 +188,7 @@ def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
         if np.abs(step).max() < 1e-8:
             break
     weights = beta[1:] / spread
-    bias = float(beta[0] - weights @ centre)
-    said = 1.0 / (1.0 + np.exp(-(bias + features @ weights)))
-    return QualityModel(weights, bias, float(np.quantile(said, FLAGGED)))
+    return Logistic(weights, float(beta[0] - weights @ centre))
 
 
 def auroc(quality: FloatArray, gross: NDArray[np.bool_]) -> float:

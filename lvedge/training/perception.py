@@ -36,8 +36,8 @@ class Mix:
         empty: acdc slices without an LV.
     """
 
-    york: float = 0.22
-    empty: float = 0.06
+    york: float = 0.2
+    empty: float = 0.14
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lvedge.errors import BundleError
 from lvedge.geometry import Rays, Septum
 from lvedge.indices import Indices
-from lvedge.quality import DEFAULT_QUALITY, FEATURES, QualityModel, quality_features
+from lvedge.quality import DEFAULT_QUALITY, FEATURES, PresenceModel, QualityModel, quality_features
 from lvedge.reading import MaskReading
 
 NONE = np.zeros(len(FEATURES))
@@ -29,11 +29,13 @@ def test_features_in_full() -> None:
     reading = reading_of(read, closed=0.9, confidence=0.8, entropy=0.2, other_share=0.05)
     np.testing.assert_allclose(
         quality_features(Indices(said), reading, before),
-        [0.5, 0.5, 0.5, 0.6, 0.2, 0.1, 0.05, 1.0, np.exp(-2.0), 0.2],
+        [0.5, 0.5, 0.5, 0.6, 0.2, 0.1, 0.05, 1.0, np.exp(-2.0), np.exp(-5 / 3), 0.0, 0.2],
     )
+    read[:6] = [3.0, 9.0] * 3
     seen = reading_of(read, Septum(180.0, 90.0))
     np.testing.assert_allclose(
-        quality_features(Indices(read), seen, None), [0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2.0), 0]
+        quality_features(Indices(read), seen, None),
+        [0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2.0), np.exp(-1.0), 0.5, 0],
     )
 
 
@@ -44,6 +46,29 @@ def test_the_manifest_entry_comes_back() -> None:
     again = QualityModel.from_manifest({**entry, "fitted_on": {"frames": 3}})
     np.testing.assert_array_equal(again.weights, model.weights)
     assert (again.bias, again.flag_below) == (2.25, 0.4375)
+
+
+def test_presence_travels_with_quality() -> None:
+    presence = PresenceModel(np.linspace(0.5, -2.0, len(FEATURES)).round(6), 1.5, 0.125)
+    entry = QualityModel(np.zeros(len(FEATURES)), 0.0, 0.5, presence).as_manifest()
+    again = QualityModel.from_manifest(entry).presence
+    assert again is not None
+    np.testing.assert_array_equal(again.weights, presence.weights)
+    assert (again.bias, again.reject_below) == (1.5, 0.125)
+    assert again.probability(NONE) == pytest.approx(1 / (1 + np.exp(-1.5)))
+
+
+@pytest.mark.parametrize(
+    ("presence", "words"),
+    [
+        (0.5, "its presence is no object"),
+        ({"weights": {"other": 1.0}}, "reads other features"),
+        ({**DEFAULT_QUALITY.as_manifest()}, "reject_below is no number"),
+    ],
+)
+def test_entries_that_are_no_presence(presence: object, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        QualityModel.from_manifest({**DEFAULT_QUALITY.as_manifest(), "presence": presence})
 
 
 @pytest.mark.parametrize(

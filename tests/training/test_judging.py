@@ -13,17 +13,20 @@ pytest.importorskip("scipy")
 from heart_samples import sample_of
 from painted_hearts import COARSE, PaintReader, blank, painted_stack, undrawn
 
+from lvedge.aim import Stack
 from lvedge.errors import DataError
 from lvedge.frame import Frame
-from lvedge.measure import SliceMeasurer
+from lvedge.measure import UNLIKELY, SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.phantom import preset_phantom
-from lvedge.quality import DEFAULT_QUALITY, FEATURES, QualityModel
+from lvedge.quality import DEFAULT_QUALITY, FEATURES, PresenceModel, QualityModel
 from lvedge.training.judging import (
     FLAGGED,
+    MISSED,
     auroc,
     degraded,
     features_of,
+    fit_presence,
     fit_quality,
     is_gross,
     judged_frames,
@@ -167,6 +170,49 @@ def test_auroc_of_one_kind_is_unknown(gross: bool) -> None:
     assert math.isnan(auroc(np.array([0.2, 0.7]), np.array([gross, gross])))
 
 
+# --- presence --------------------------------------------------------------------------------------
+
+
+def test_presence_gives_up_what_is_no_lv_and_few_lvs() -> None:
+    features, gross = drawn(4000)
+    is_lv = ~gross
+    model = fit_presence(features, is_lv)
+    assert model is not None
+    said = np.array([model.probability(row) for row in features])
+    given_up = said < model.reject_below
+    assert given_up[is_lv].mean() == pytest.approx(MISSED, abs=1.0 / is_lv.sum())
+    assert given_up[~is_lv].mean() > 5 * MISSED
+
+
+def test_presence_does_not_look_at_the_frame_before() -> None:
+    features, gross = drawn(400)
+    moving = features.copy()
+    moving[:, FEATURES.index("jump")] = 7.0 * gross  # would part the two perfectly
+    steady, model = fit_presence(features, ~gross), fit_presence(moving, ~gross)
+    assert steady is not None
+    assert model is not None
+    assert model.weights[FEATURES.index("jump")] == 0.0
+    np.testing.assert_array_equal(model.weights, steady.weights)
+
+
+def test_without_an_empty_frame_there_is_nothing_to_tell_apart() -> None:
+    features, _ = drawn(50)
+    assert fit_presence(features, np.ones(50, dtype=bool)) is None
+
+
+def test_a_frame_that_is_unlikely_to_show_an_lv_is_not_measured() -> None:
+    frame = frame_of_sample(painted_stack(3)[1])
+    nothing = np.zeros(len(FEATURES))
+    for bias, measured in ((1.0, True), (-1.0, False)):
+        quality = replace(DEFAULT_QUALITY, presence=PresenceModel(nothing, bias, 0.5))
+        stack = Stack()
+        (said,) = SliceMeasurer(PaintReader(), quality, stack).measure_closed([frame])
+        assert said.measured is measured
+        assert said.reason == (None if measured else UNLIKELY)
+        # What is no LV does not tell the next slice where to look.
+        assert bool(stack.sightings) is measured
+
+
 # --- degradation -----------------------------------------------------------------------------------
 
 
@@ -245,7 +291,9 @@ def test_a_frame_without_an_lv_has_no_features() -> None:
 
 def test_every_found_lv_is_judged_as_it_is_and_degraded() -> None:
     stack = painted_stack(3)
-    features, gross = judged_frames(PaintReader(), stack)
+    features, is_lv, judged, gross = judged_frames(PaintReader(), stack)
+    assert is_lv.all()
+    assert judged.all()
     assert features.shape[1] == len(FEATURES)
     assert gross.shape == (len(features),)
     assert gross.dtype == bool
@@ -264,42 +312,50 @@ def features_of_alone(slice_index: int) -> np.ndarray:
     return row
 
 
-def test_an_lv_that_nobody_drew_is_gross_and_one_without_a_drawn_rv_is_left_out() -> None:
+def test_an_lv_that_nobody_drew_is_gross_and_one_without_a_drawn_rv_is_not_judged() -> None:
     sample = painted_stack(3)[1]
-    _, gross = judged_frames(PaintReader(), [undrawn(sample)])
-    assert gross.size >= 1
-    assert gross.all()
+    none = judged_frames(PaintReader(), [undrawn(sample)])
+    assert none.gross.size >= 1
+    assert none.gross.all()
+    assert none.judged.all()
+    assert not none.is_lv.any()
     no_rv = sample.maps.copy()
     no_rv[..., 0] = 0
     unknown = replace(sample, maps=no_rv)
     assert np.isnan(truth_of(unknown)).all()
-    features, gross = judged_frames(PaintReader(), [unknown])
-    assert (len(features), len(gross)) == (0, 0)
+    unjudged = judged_frames(PaintReader(), [unknown])
+    assert unjudged.is_lv.size >= 1
+    assert unjudged.is_lv.all()
+    assert not unjudged.judged.any()
+    assert not unjudged.gross.any()
 
 
 def test_values_that_are_grossly_wrong_are_called_so() -> None:
     sample, larger = painted_stack(3)[1], sample_of(preset_phantom("dilated", COARSE), phase="ED")
     # The picture shows a heart of quite another size than the drawn one.
-    _, gross = judged_frames(PaintReader(), [replace(sample, maps=larger.maps)])
+    gross = judged_frames(PaintReader(), [replace(sample, maps=larger.maps)]).gross
     assert gross.size >= 1
     assert gross.all()
 
 
 def test_the_degradation_is_drawn_from_the_seed() -> None:
     stack = painted_stack(3)
-    first, again, other = (judged_frames(PaintReader(), stack, seed)[0] for seed in (0, 0, 1))
+    first, again, other = (judged_frames(PaintReader(), stack, seed).features for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert first.shape != other.shape or (first != other).any()
 
 
 def test_what_shows_no_lv_is_judged_only_where_noise_is_taken_for_one() -> None:
     hidden = [blank(sample) for sample in painted_stack(2)]
-    features, gross = judged_frames(PaintReader(), hidden)
+    features, _, _, gross = judged_frames(PaintReader(), hidden)
     # Four pictures of nothing give nothing; their degraded selves may, and then it is wrong.
     assert len(features) == len(gross) <= 4
     assert gross.all()
 
 
 def test_nothing_can_be_fitted_to_no_frame() -> None:
+    nothing = judged_frames(PaintReader(), [])
     with pytest.raises(DataError, match="no LV was found in any frame"):
-        fit_quality(*judged_frames(PaintReader(), []))
+        fit_quality(nothing.features, nothing.gross)
+    with pytest.raises(DataError, match="no LV was found in any frame"):
+        fit_presence(nothing.features, nothing.is_lv)

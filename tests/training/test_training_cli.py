@@ -197,4 +197,4 @@ def test_frames_that_are_all_right_leave_the_auroc_open(
 
     text = (tmp_path / "quality.json").read_text(encoding="utf-8")
     fitted = json.loads(text, parse_constant=refuse)["fitted_on"]
-    assert fitted == {"frames": 32, "gross": 0, "auroc": None}
+    assert fitted == {"frames": 32, "gross": 0, "auroc": None, "without_lv": 0, "of_these_given_up": 0}
