@@ -6,8 +6,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class LoopConfig:
         warm_up: steps of linear warm-up.
         weight_decay: AdamW's.
         average: decay of the averaged weights.
+        slower: start of a parameter's name to the factor by which it learns slower than the others.
         every: steps between log lines and checkpoints.
         seed: of everything random.
         threads: torch threads, 0 for torch's own choice.
@@ -42,6 +43,7 @@ class LoopConfig:
     warm_up: int = 100
     weight_decay: float = 1e-3
     average: float = 0.995
+    slower: Mapping[str, float] = field(default_factory=dict)
     every: int = 50
     seed: int = 0
     threads: int = 0
@@ -63,6 +65,16 @@ def average_into(averaged: nn.Module, model: nn.Module, decay: float) -> None:
             mean.lerp_(value, 1.0 - decay)
         else:
             mean.copy_(value)
+
+
+def _parameter_groups(model: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
+    """Groups for the optimiser, each with its share of the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factors = [factor for start, factor in config.slower.items() if name.startswith(start)]
+            groups.setdefault(1.0 / factors[0] if factors else 1.0, []).append(parameter)
+    return [{"params": parameters, "share": share} for share, parameters in groups.items()]
 
 
 def train(
@@ -92,7 +104,9 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        _parameter_groups(model, config), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     averaged = copy.deepcopy(model).eval()
     path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     start, spent_s = 0, 0.0
@@ -111,7 +125,7 @@ def train(
         running: dict[str, float] = {}
         for step in range(start, config.steps):
             for group in optimiser.param_groups:
-                group["lr"] = rate_at(step, config)
+                group["lr"] = group["share"] * rate_at(step, config)
             model.train()
             losses = losses_of_step(step)
             total = torch.stack(list(losses.values())).sum()

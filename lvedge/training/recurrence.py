@@ -32,7 +32,8 @@ class ClipMix:
         frames: fewest and most frames a beat.
         longest: most frames of a clip.
         drop: share of the shared layer's outputs that are dropped for a whole clip.
-        york_values: weight of york's values, whose sizes are nominal.
+        york_values: weight of york's values, whose sizes are nominal and whose readers draw otherwise than
+            acdc's: enough to see all frames of a beat, too little to be pulled their way.
         phase: weight of the phase against the values.
         first_beat: weight of the phase in the first beat of several; a closed cine reports the second.
         timing: largest change of speed along a york beat, by each of two harmonics.
@@ -47,7 +48,7 @@ class ClipMix:
     frames: tuple[int, int] = (12, 40)
     longest: int = 80
     drop: float = 0.5
-    york_values: float = 0.3
+    york_values: float = 0.05
     phase: float = 1.0
     first_beat: float = 0.2
     timing: float = 0.4

@@ -114,6 +114,18 @@ def test_only_what_may_learn_learns(tmp_path: Path) -> None:
     assert not torch.equal(after["2.weight"], before["2.weight"])
 
 
+def test_some_parameters_learn_slower(tmp_path: Path) -> None:
+    """With Adam's first step, each weight moves by its rate: the first layer by a tenth of the others'."""
+    config = replace(CONFIG, steps=1, warm_up=0, weight_decay=0.0, slower={"0.": 10.0})
+    before = model().state_dict()
+    train(net := model(), losses_for(net), lambda _: {}, config, tmp_path, "stage", {})
+    after = net.state_dict()
+    rate = rate_at(0, config)
+    for name, expected in (("0.weight", rate / 10), ("2.weight", rate)):
+        moved = (after[name] - before[name]).abs()
+        torch.testing.assert_close(moved.median(), torch.tensor(expected), rtol=1e-2, atol=0.0)
+
+
 def test_the_rate_rises_and_falls() -> None:
     config = LoopConfig(steps=110, warm_up=10, learning_rate=1.0)
     assert [rate_at(step, config) for step in (0, 4, 9, 10, 60, 110, 500)] == pytest.approx(
