@@ -22,6 +22,9 @@ from lvedge.view import SEPTUM_IN_VIEW_DEG, View, normalise, view_of_frame
 MIN_LOCATED = 0.15
 """Confidence in the LV centre under which the locator has not found a heart."""
 
+UNSURE = 0.6
+"""Below this share of the nearest slice's confidence, that slice's centre is tried before the locator's."""
+
 MIN_SEPTUM = 0.15
 """Confidence in the insertions under which the septum is taken from the other slices."""
 
@@ -128,10 +131,16 @@ class Aimer:
         best = max(range(len(tries)), key=lambda k: locations[k].confidence)
         frame, location = tries[best], locations[best]
         candidates = self._candidates(frame, location)
+        seen = []
         for candidate in candidates:
             reading = self._read(frame, candidate)
-            if not isinstance(reading, NoVentricle):
+            if isinstance(reading, NoVentricle):
+                continue
+            if off_middle_mm(reading, candidate.view) <= JUMP_MM:
                 return self._taken_again(frame, candidate, reading)
+            seen.append((candidate, reading))  # something else than what was aimed at, the RV perhaps
+        if seen:
+            return self._taken_again(frame, *seen[0])
         return candidates[0] if candidates else None
 
     def locate(self, frame: Frame) -> Location:
@@ -152,7 +161,8 @@ class Aimer:
             neighbour = (sighting.centre_px, min(sighting.confidence, location.confidence))
             jump_mm = _distance_mm(sighting.centre_px, location.centre_px, frame)
             if jump_mm <= JUMP_MM + DRIFT_PER_SLICE_MM * (apart - 1):
-                places.append(neighbour)
+                surer = location.confidence < UNSURE * sighting.confidence
+                places.insert(0 if surer else len(places), neighbour)
             elif self._stack.is_settled(frame) or location.confidence <= sighting.confidence:
                 places = [neighbour]
         return [Aim(self._view(frame, centre, septum), inferred, confidence) for centre, confidence in places]
