@@ -150,10 +150,10 @@ def test_confidence_and_entropy_follow_the_mask() -> None:
     reading = read(sure)
     assert reading.confidence == pytest.approx(1.0)
     assert reading.entropy == pytest.approx(0.0, abs=1e-5)
-    doubtful = (0.7 * sure + 0.1 * (1 - sure)).astype(np.float32)
+    doubtful = (0.76 * sure + 0.08 * (1 - sure)).astype(np.float32)
     softer = read(doubtful)
-    assert softer.confidence == pytest.approx(0.7, abs=1e-5)
-    assert softer.entropy == pytest.approx(-(0.7 * np.log(0.7) + 0.3 * np.log(0.1)), abs=1e-5)
+    assert softer.confidence == pytest.approx(0.76, abs=1e-5)
+    assert softer.entropy == pytest.approx(-(0.76 * np.log(0.76) + 0.24 * np.log(0.08)), abs=1e-5)
 
 
 @pytest.mark.parametrize("change", [lambda m: cv2.GaussianBlur(m, (0, 0), 0.8), lambda m: m.copy()])
