@@ -164,7 +164,7 @@ class SliceMeasurer:
         indices = Indices(values_px * view.mm_per_px ** layout.unit_power(), layout)
         features = quality_features(indices, reading, self._previous)
         presence = self._quality.presence
-        if presence is not None and presence.probability(features) < presence.reject_below:
+        if presence is not None and presence.rejects(features):
             return replace(blank, reason=UNLIKELY)
         quality = self._quality.quality(features)
         self._previous = indices

@@ -99,6 +99,10 @@ class PresenceModel(Logistic):
 
     reject_below: float
 
+    def rejects(self, features: NDArray[np.float64]) -> bool:
+        """Whether features [len(FEATURES)] are unlikely to be an LV's."""
+        return self.probability(features) < self.reject_below
+
     @classmethod
     def from_manifest(cls, entry: object) -> PresenceModel:
         """The model as the manifest holds it; raises as ``QualityModel.from_manifest``."""

@@ -141,7 +141,7 @@ def _fit(folder: Path, root: Path) -> None:
 def _given_up(presence: PresenceModel | None, features: FloatArray) -> int:
     if presence is None:
         return 0
-    return sum(presence.probability(row) < presence.reject_below for row in features)
+    return sum(presence.rejects(row) for row in features)
 
 
 def _samples(root: Path, part: str) -> list[Sample]:

@@ -107,6 +107,8 @@ def train(
     optimiser = torch.optim.AdamW(
         _parameter_groups(model, config), lr=config.learning_rate, weight_decay=config.weight_decay
     )
+    # Kept beside the optimiser, whose groups a checkpoint of before ``slower`` would overwrite.
+    shares = [group["share"] for group in optimiser.param_groups]
     averaged = copy.deepcopy(model).eval()
     path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     start, spent_s = 0, 0.0
@@ -124,8 +126,8 @@ def train(
         bar = progress.add_task(name, total=config.steps, completed=start, loss="")
         running: dict[str, float] = {}
         for step in range(start, config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = group["share"] * rate_at(step, config)
+            for group, share in zip(optimiser.param_groups, shares, strict=True):
+                group["lr"] = share * rate_at(step, config)
             model.train()
             losses = losses_of_step(step)
             total = torch.stack(list(losses.values())).sum()
