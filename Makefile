@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test check fmt wheel wheel-code-only train evaluate bundle cases docs
+.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -15,6 +15,9 @@ help: ## this list
 
 test: ## all tests; those marked "real" need the data
 	$(PYTHON) -m pytest
+
+explore: ## the tests that draw their cases, with other cases than the gate's
+	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .

@@ -6,8 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lvedge.bundle import DEFAULT_PATH, Bundle, open_bundle
+
+# A gate draws the same cases every time; ``make explore`` draws others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("explore" if os.environ.get("LVEDGE_EXPLORE") else "same")
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,7 @@ def test_a_stream_that_begins_in_diastole_gives_the_first_whole_beat() -> None:
     assert [(b.cycle.ed_frame, len(b.measurements)) for b in beats] == [(10, 20), (30, 20)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frames=st.integers(12, 40),
     beats=st.integers(1, 3),
@@ -183,7 +183,7 @@ def test_noisy_beats(frames: int, beats: int, start: float, noise: float, seed: 
         assert min(at, 1 - at) <= 0.16 + 1.5 / frames  # the atrial kick's plateau is flat
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(noise=st.floats(0.0, 0.02), count=st.integers(1, 120), seed=st.integers(0, 99))
 def test_no_beat_is_invented_on_a_flat_curve(noise: float, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -130,13 +130,13 @@ def total(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_scanned_or_refused(data: bytes) -> None:
     total(data)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(STEP) - 1), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_mutated_graphs_are_scanned_or_refused(changes: list[tuple[int, int]]) -> None:
     data = bytearray(STEP)
     for place, byte in changes:
@@ -145,6 +145,6 @@ def test_mutated_graphs_are_scanned_or_refused(changes: list[tuple[int, int]]) -
 
 
 @given(st.integers(0, len(STEP)), st.integers(0, len(STEP)), st.binary(max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_spliced_graphs_are_scanned_or_refused(start: int, end: int, between: bytes) -> None:
     total(STEP[:start] + between + STEP[end:])

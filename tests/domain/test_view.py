@@ -56,7 +56,7 @@ def test_the_septum_lands_on_the_left_and_millimetres_stay(view: View, mm: float
     np.testing.assert_allclose(above, [middle, middle - radius], atol=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(views, st.tuples(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0)))
 def test_a_slope_is_cropped_exactly(view: View, slope: tuple[float, float]) -> None:
     # 220 x 240 pixels: inside them every view pixel shows the slope at its own place, smoothed or not.

@@ -184,7 +184,7 @@ def test_a_folder_in_which_nothing_is_usable_says_so_item_by_item(tmp_path: Path
     assert read_dicom(tmp_path) == ([], [("a.txt", "not DICOM")])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.integers(128, 1900), st.integers(0, 255)), max_size=6),
     length=st.integers(0, 2200),
