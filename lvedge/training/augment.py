@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvedge.indices import FloatArray, IndexLayout
+from lvedge.training.deform import bent, smooth_field, values_of_maps
 from lvedge.training.slices import PreparedSlice
 from lvedge.view import View, normalise
 
 Picture = NDArray[np.float32]
+
+MAP_LAYERS = [3, 2]
+"""Cavity and myocardium among the layers of a prepared slice, in the order of the areas."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class AugmentConfig:
         wide_share: share of slices with rotation and shift three times as far, as a poor locator gives.
         nominal_scale: half-range of the size where the spacing is only nominal.
         mirror_share: share of mirrored views; geometry is relative to the septum, so truth mirrors with it.
+        bent_share: share of slices that are bent into another shape.
+        bend_mm: displacement at the knots of that.
         contrast: shift of blood and of muscle, in parts of the picture's range.
         gamma: spread of the logarithm of the exponent.
         bias: spread of the logarithm of a smooth field.
@@ -39,6 +45,8 @@ class AugmentConfig:
     wide_share: float = 0.15
     nominal_scale: float = 0.35
     mirror_share: float = 0.25
+    bent_share: float = 0.5
+    bend_mm: float = 2.5
     contrast: float = 0.09
     gamma: float = 0.25
     bias: float = 0.18
@@ -92,11 +100,27 @@ def seen_through(
     config: AugmentConfig | None = None,
     rng: np.random.Generator | None = None,
 ) -> SeenSlice:
-    """A slice and its truth in a view; with a configuration and a generator the contrast changes too."""
+    """A slice and its truth in a view; with a configuration and a generator shape and contrast change too."""
     warped = view.crop(prepared.layers.astype(np.float32)) * np.float32(1 / 255)
-    picture, maps = warped[..., 0], np.ascontiguousarray(warped[..., 1:].transpose(2, 0, 1))
+    values, septum = _truth_in_view(prepared, view, layout)
+    if config is not None and rng is not None and rng.random() < config.bent_share:
+        warped, values, septum = _of_another_shape(
+            prepared, warped, (values, septum), layout, config.bend_mm / view.mm_per_px, rng
+        )
+    picture, maps = warped[..., 0], _channels_first(warped)
     if config is not None and rng is not None:
         picture = other_contrast(picture, maps, config, rng)
+    return SeenSlice(normalise(picture), maps, values, septum, prepared.sample.has_rv)
+
+
+def _channels_first(warped: Picture) -> Picture:
+    return np.ascontiguousarray(warped[..., 1:].transpose(2, 0, 1))
+
+
+def _truth_in_view(
+    prepared: PreparedSlice, view: View, layout: IndexLayout
+) -> tuple[FloatArray, FloatArray]:
+    """Values in view pixels and the unit vector of mid-septum, as the view shows the slice."""
     values = prepared.values_mm / view.mm_per_px ** layout.unit_power()
     septum = np.full(2, np.nan)
     if view.mirrored:
@@ -110,7 +134,32 @@ def seen_through(
         off = np.deg2rad(prepared.septum_deg - view.septum_deg)
         angle = np.pi + (-off if view.mirrored else off)
         septum = np.array([np.cos(angle), np.sin(angle)])
-    return SeenSlice(normalise(picture), maps, values, septum, prepared.sample.has_rv)
+    return values, septum
+
+
+def _of_another_shape(
+    prepared: PreparedSlice,
+    warped: Picture,
+    truth: tuple[FloatArray, FloatArray],
+    layout: IndexLayout,
+    spread_px: float,
+    rng: np.random.Generator,
+) -> tuple[Picture, FloatArray, FloatArray]:
+    """The slice bent, with its truth; as it was where the truth of the bent one cannot be told."""
+    values, septum = truth
+    layers = bent(warped, spread_px, rng)
+    if np.isnan(values).all():
+        return layers, values, septum
+    if prepared.septum_drawn:
+        measured = values_of_maps(_channels_first(layers), layout)
+        if measured is None:
+            return warped, values, septum
+        angle = np.deg2rad(measured[1])
+        return layers, measured[0], np.array([np.cos(angle), np.sin(angle)])
+    if np.isnan(values[layout.rwt]).all():
+        areas = layers[..., MAP_LAYERS].sum(axis=(0, 1))
+        return layers, np.concatenate([values[: layout.areas.start], areas]), septum
+    return warped, values, septum  # its sectors are counted from another slice's septum
 
 
 def other_contrast(
@@ -135,8 +184,8 @@ def other_contrast(
     for tissue, shift in zip(soft, shifts, strict=True):
         out += np.float32(shift * span) * tissue
     outside = 1.0 - np.clip(sum(soft), 0.0, 1.0)
-    out *= 1.0 + np.float32(rng.normal(0.0, 0.25)) * _field(size, 6, rng) * outside
-    out *= np.exp(np.float32(config.bias) * _field(size, 3, rng))
+    out *= 1.0 + np.float32(rng.normal(0.0, 0.25)) * smooth_field(size, 6, rng) * outside
+    out *= np.exp(np.float32(config.bias) * smooth_field(size, 3, rng))
     out = np.clip(out, 0.0, None)
     top = float(out.max()) or 1.0
     out = (top * (out / top) ** np.exp(rng.normal(0.0, config.gamma))).astype(np.float32)
@@ -157,11 +206,3 @@ def other_contrast(
         grain = cv2.GaussianBlur(grain, (0, 0), 0.7) * np.float32(1.8)
     seen: Picture = out + grain
     return seen
-
-
-def _field(size: int, knots: int, rng: np.random.Generator) -> Picture:
-    """A smooth random field of unit spread, [size, size]."""
-    field = cv2.resize(
-        rng.normal(size=(knots, knots)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
-    )
-    return np.asarray(field, dtype=np.float32)

@@ -19,7 +19,7 @@ from lvedge.training.argument import whole_number
 from lvedge.training.augment import AugmentConfig
 from lvedge.training.checkpoint import read_network
 from lvedge.training.clips import acdc_clips, york_clips
-from lvedge.training.data import Sample, data_root, read_acdc, read_split, read_york
+from lvedge.training.data import FOLDS, Sample, Split, data_root, read_acdc, read_split, read_york
 from lvedge.training.judging import auroc, fit_presence, fit_quality, judged_frames
 from lvedge.training.locating import train_locator
 from lvedge.training.loop import LoopConfig
@@ -53,6 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="with acdc/ and york/ (default: $LVEDGE_DATA, else ../shared/data)"
     )
     parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of checkpoints and logs")
+    parser.add_argument(
+        "--fold",
+        type=whole_number(0, FOLDS - 1),
+        default=0,
+        metavar="K",
+        help="which fold is left out (default: 0, the hold-out)",
+    )
     parser.add_argument("--steps", type=whole_number(1), metavar="N", help="optimiser steps of the stage")
     parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of everything random")
     parser.add_argument(
@@ -80,11 +87,12 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         plot_logs(folder)
         return
     root = data_root(options.data)
+    split = read_split(fold=options.fold)
     if stage == "quality":
-        _fit(folder, root)
+        _fit(folder, root, split)
         return
     steps = options.steps or DEFAULT_STEPS[stage]
-    trained, watched = _samples(root, "train"), _samples(root, "watch")
+    trained, watched = _samples(root, split, "train"), _samples(root, split, "watch")
     if stage == "perception":
         loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
         mid = [p for p in prepare(watched) if p.sample.source == "acdc" and p.sample.is_mid_slice]
@@ -117,9 +125,8 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         train_recurrence(network, clips, plain, folder, loop)
 
 
-def _fit(folder: Path, root: Path) -> None:
+def _fit(folder: Path, root: Path, split: Split) -> None:
     """Fit the quality model of a run and write it beside its checkpoints."""
-    split = read_split()
     subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
     frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
     features, gross = frames.features[frames.judged], frames.gross[frames.judged]
@@ -144,8 +151,7 @@ def _given_up(presence: PresenceModel | None, features: FloatArray) -> int:
     return sum(presence.rejects(row) for row in features)
 
 
-def _samples(root: Path, part: str) -> list[Sample]:
-    split = read_split()
+def _samples(root: Path, split: Split, part: str) -> list[Sample]:
     return [
         *(s for subject in split.subjects("acdc", part) for s in read_acdc(root, subject)),
         *(s for subject in split.subjects("york", part) for s in read_york(root, subject)),

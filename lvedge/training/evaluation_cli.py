@@ -18,6 +18,7 @@ from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.argument import whole_number
 from lvedge.training.clips import BEAT_FRAMES
 from lvedge.training.data import (
+    FOLDS,
     Sample,
     data_root,
     read_acdc,
@@ -60,6 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", metavar="DIR", default="runs/default", help="folder of a training run")
     parser.add_argument(
         "--part", choices=("test", "watch", "train"), default="test", help="part of the split to score"
+    )
+    parser.add_argument(
+        "--fold",
+        type=whole_number(0, FOLDS - 1),
+        default=0,
+        metavar="K",
+        help="the fold that the run left out (default: 0, the hold-out)",
     )
     parser.add_argument("--quality", metavar="JSON", help="a quality model (default: the run's quality.json)")
     parser.add_argument(
@@ -113,7 +121,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     cv2.setNumThreads(1)
     if options.threads:
         torch.set_num_threads(options.threads)
-    root, split = data_root(options.data), read_split()
+    root, split = data_root(options.data), read_split(fold=options.fold)
     stepper = stepper_from_run(Path(options.run))
     quality = quality_of_run(Path(options.run), options.quality)
     acdc = split.subjects("acdc", options.part)[: options.limit]
@@ -132,6 +140,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         "command": "lvedge-eval " + " ".join(words),
         "part": options.part,
         # By number only: the figures travel in the bundle, where no subject is named.
+        "fold": options.fold,
         "subjects": {"acdc": len(acdc), "york": len(york), "named_in": "lvedge/training/data/split.json"},
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "acdc": acdc_figures(slices),

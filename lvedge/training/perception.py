@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lvedge.training.losses import (
     tolerances,
     value_loss,
 )
+from lvedge.training.negatives import cut_across, elsewhere, other_pictures
 from lvedge.training.slices import PreparedSlice
 
 NAME = "perception"
@@ -34,10 +36,12 @@ class Mix:
     Args:
         york: frames of york.
         empty: acdc slices without an LV.
+        other: what is no slice of a heart at all: elsewhere in the frame, cut across the stack, other organs.
     """
 
     york: float = 0.2
     empty: float = 0.14
+    other: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,17 @@ class SliceBatch:
 
 
 class SliceSampler:
-    """Draws batches from the kinds of slices; a subject of york counts as one, however many frames it has."""
+    """Draws batches from the kinds of slices; a subject of york counts as one, however many frames it has.
 
-    def __init__(self, slices: list[PreparedSlice], mix: Mix) -> None:
+    Args:
+        slices: prepared slices of acdc and york.
+        mix: share of each kind.
+        other: pictures that show no short-axis LV.
+    """
+
+    def __init__(self, slices: list[PreparedSlice], mix: Mix, other: Sequence[PreparedSlice] = ()) -> None:
         self.mix = mix
+        self.other = list(other)
         self.with_lv = [s for s in slices if s.sample.source == "acdc" and s.sample.has_lv]
         self.empty = [s for s in slices if s.sample.source == "acdc" and not s.sample.has_lv]
         york: dict[str, list[PreparedSlice]] = {}
@@ -81,6 +92,10 @@ class SliceSampler:
             return subject[rng.integers(len(subject))]
         if chance < self.mix.york + self.mix.empty and self.empty:
             return self.empty[rng.integers(len(self.empty))]
+        if chance > 1.0 - self.mix.other and self.other:
+            if rng.random() < 1 / 3:
+                return elsewhere(self.with_lv[rng.integers(len(self.with_lv))], rng)
+            return self.other[rng.integers(len(self.other))]
         return self.with_lv[rng.integers(len(self.with_lv))]
 
 
@@ -111,7 +126,8 @@ def train_perception(
     torch.manual_seed(loop.seed)
     network = LeftVentricleNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tolerance = tolerances(config.layout, config.view_mm_per_px)
-    sampler = SliceSampler(slices, mix or Mix())
+    cuts = cut_across(p.sample for p in slices if p.sample.source == "acdc")
+    sampler = SliceSampler(slices, mix or Mix(), [*cuts, *other_pictures()])
 
     def losses_of_step(step: int) -> Losses:
         rng = np.random.default_rng((loop.seed, step))

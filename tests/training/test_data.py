@@ -20,6 +20,7 @@ from painted_hearts import painted_stack
 from lvedge.errors import DataError
 from lvedge.indices import Label
 from lvedge.training.data import (
+    FOLDS,
     Sample,
     acdc_subjects,
     make_split,
@@ -342,31 +343,33 @@ def spoil(path: Path, content: bytes | None) -> None:
 # --- split -----------------------------------------------------------------------------------------
 
 
-def test_no_subject_stands_in_two_parts_and_enough_are_kept_for_the_test() -> None:
-    split = read_split()
-    for source in ("acdc", "york"):
-        everyone = split.subjects(source, *PARTS)
-        assert len(everyone) == len(set(everyone))
-    assert len(split.subjects("acdc", *PARTS)) == 100
-    assert len(split.subjects("york", *PARTS)) == 25
-    assert len(split.subjects("acdc", "test")) >= 20
-    assert len(split.subjects("york", "test")) >= 5
+def test_each_subject_is_measured_once_and_stands_in_one_part_of_each_fold() -> None:
+    splits = [read_split(fold=fold) for fold in range(FOLDS)]
+    for source, count, per_fold in (("acdc", 100, 20), ("york", 25, 5)):
+        everyone = sorted(splits[0].subjects(source, *PARTS))
+        assert len(everyone) == count
+        assert sorted(s for split in splits for s in split.subjects(source, "test")) == everyone
+        for split in splits:
+            assert sorted(split.subjects(source, *PARTS)) == everyone
+            assert len(split.subjects(source, "test")) == per_fold
+            assert split.subjects(source, "watch")
 
 
 @pytest.mark.real
-def test_the_split_is_the_one_that_is_drawn_and_even_by_group(data_root: Path, tmp_path: Path) -> None:
-    split = read_split()
+def test_the_folds_are_those_that_are_drawn_and_even_by_group(data_root: Path, tmp_path: Path) -> None:
+    splits = [read_split(fold=fold) for fold in range(FOLDS)]
     groups = acdc_subjects(data_root)
-    assert Counter(groups[s] for s in split.subjects("acdc", "test")) == dict.fromkeys(
-        ("NOR", "MINF", "DCM", "HCM", "RV"), 4
-    )
-    assert sorted(split.subjects("acdc", *PARTS)) == sorted(groups)
-    assert sorted(split.subjects("york", *PARTS)) == sorted(york_subjects(data_root))
-    again = make_split(data_root, tmp_path / "split.json")
-    assert again == read_split(tmp_path / "split.json") == split
+    for split in splits:
+        for part, each in (("test", 4), ("watch", 1)):
+            assert Counter(groups[s] for s in split.subjects("acdc", part)) == dict.fromkeys(
+                ("NOR", "MINF", "DCM", "HCM", "RV"), each
+            )
+        assert sorted(split.subjects("acdc", *PARTS)) == sorted(groups)
+        assert sorted(split.subjects("york", *PARTS)) == sorted(york_subjects(data_root))
+    assert make_split(data_root, tmp_path / "split.json") == splits
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"parts": {"train": {}}}'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"folds": [{"acdc": []}]}'])
 def test_a_damaged_split_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     path.write_text(text, encoding="utf-8")
@@ -374,9 +377,12 @@ def test_a_damaged_split_is_refused(text: str, tmp_path: Path) -> None:
         read_split(path)
 
 
-def test_a_subject_in_two_parts_is_refused(tmp_path: Path) -> None:
+def test_a_subject_in_two_folds_and_a_fold_too_many_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
-    parts = {"train": {"acdc": ["a"]}, "watch": {"acdc": []}, "test": {"acdc": ["a"]}}
-    path.write_text(json.dumps({"parts": parts}), encoding="utf-8")
-    with pytest.raises(DataError, match="a subject of acdc stands in two parts"):
+    fold = {"acdc": ["a"], "york": [], "watched": {"acdc": [], "york": []}}
+    path.write_text(json.dumps({"folds": [fold]}), encoding="utf-8")
+    with pytest.raises(DataError, match="has the folds 0 to 0, not 1"):
+        read_split(path, 1)
+    path.write_text(json.dumps({"folds": [fold, fold]}), encoding="utf-8")
+    with pytest.raises(DataError, match="a subject of acdc stands in two folds"):
         read_split(path)

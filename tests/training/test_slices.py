@@ -156,8 +156,9 @@ def test_contrast_changes_the_picture_and_not_the_truth() -> None:
     view = prepared.view(80, 1.5)
     plain = seen_through(prepared, view, DEFAULT_LAYOUT)
     pictures = []
+    config = AugmentConfig(bent_share=0.0)
     for seed in (0, 0, 1):
-        seen = seen_through(prepared, view, DEFAULT_LAYOUT, AugmentConfig(), np.random.default_rng(seed))
+        seen = seen_through(prepared, view, DEFAULT_LAYOUT, config, np.random.default_rng(seed))
         np.testing.assert_array_equal(seen.maps, plain.maps)
         np.testing.assert_array_equal(seen.values_px, plain.values_px)
         assert np.isfinite(seen.picture).all()
@@ -168,6 +169,50 @@ def test_contrast_changes_the_picture_and_not_the_truth() -> None:
     assert np.abs(pictures[0] - plain.picture).mean() > 0.02
     # It is still the same heart.
     assert np.corrcoef(pictures[0].ravel(), plain.picture.ravel())[0, 1] > 0.5
+
+
+BENT = AugmentConfig(bent_share=1.0, contrast=0.0, bias=0.0)
+
+
+@pytest.mark.parametrize("mirrored", [0.0, 1.0])
+def test_a_bent_heart_is_another_heart_and_its_truth_is_measured_again(mirrored: float) -> None:
+    (prepared,) = prepared_of(sample_of(healthy()))
+    view = prepared.view(80, 1.5, mirrored=mirrored)
+    plain = seen_through(prepared, view, DEFAULT_LAYOUT)
+    walls = []
+    for seed in range(6):
+        seen = seen_through(prepared, view, DEFAULT_LAYOUT, BENT, np.random.default_rng(seed))
+        found = measured(seen.maps, seen.septum, DEFAULT_LAYOUT)
+        np.testing.assert_allclose(seen.values_px, found, rtol=1e-6)
+        assert np.abs(seen.maps - plain.maps).max() > 0.3
+        walls.append(seen.values_px[DEFAULT_LAYOUT.rwt])
+    # Shapes differ from each other, and on average they are the heart that was bent.
+    assert np.std(walls, axis=0).mean() > 0.2
+    np.testing.assert_allclose(np.mean(walls, axis=0), plain.values_px[DEFAULT_LAYOUT.rwt], rtol=0.15)
+
+
+def test_bending_leaves_what_it_cannot_measure() -> None:
+    slices = stack(healthy(), 3)
+    samples = [sample_of(p, slice_index=k, phase="ED") for k, p in enumerate(slices)]
+    inferred = replace(samples[2], maps=samples[2].maps * np.array([0, 1, 1], dtype=np.uint8))
+    empty = replace(samples[0], maps=np.zeros_like(samples[0].maps))
+    rng = np.random.default_rng(0)
+    prepared = {p.sample.slice_index: p for p in prepared_of(empty, samples[1], inferred)}
+    (york,) = prepared_of(sample_of(healthy(), 0, "york"))
+    # The septum of a neighbour would not bend along.
+    view = prepared[2].view(80, 1.5)
+    plain, seen = (seen_through(prepared[2], view, DEFAULT_LAYOUT, *how) for how in ((), (BENT, rng)))
+    np.testing.assert_array_equal(seen.maps, plain.maps)
+    np.testing.assert_array_equal(seen.values_px, plain.values_px)
+    # Without an RV the areas are known, and only these.
+    seen = seen_through(york, york.view(80, 1.5), DEFAULT_LAYOUT, BENT, rng)
+    np.testing.assert_allclose(seen.values_px[9:], seen.maps[[2, 1]].sum(axis=(1, 2)), rtol=1e-6)
+    assert np.isnan(seen.values_px[:9]).all()
+    # Without an LV there is nothing to know, but another picture to see.
+    view = prepared[0].view(80, 1.5)
+    seen = seen_through(prepared[0], view, DEFAULT_LAYOUT, BENT, rng)
+    assert np.isnan(seen.values_px).all()
+    assert not seen.maps.any()
 
 
 def test_a_blank_picture_stays_finite() -> None:

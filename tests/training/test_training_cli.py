@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """The command on the small data set, into ``tmp_path``."""
-    monkeypatch.setattr(cli, "read_split", lambda: SPLIT)
+    monkeypatch.setattr(cli, "read_split", lambda fold: SPLIT)
     return lambda *args: main([*map(str, args), "--data", str(data), "--run", str(tmp_path)])
 
 
@@ -54,6 +54,7 @@ def line_of(capsys: Capture) -> str:
         ([], "the following arguments are required: stage"),
         (["dream"], "argument stage: invalid choice: 'dream'"),
         (["perception", "locator"], "unrecognized arguments: locator"),
+        (["all", "--fold", "5"], "argument --fold: '5' is not a whole number from 0 to 4"),
         (["all", "--steps", "0"], "argument --steps: '0' is not a whole number of at least 1"),
         (["all", "--steps", "1e3"], "argument --steps: '1e3' is not a whole number of at least 1"),
         (["all", "--seed", "-1"], "argument --seed: '-1' is not a whole number of at least 0"),
@@ -75,6 +76,7 @@ def test_what_holds_where_nothing_is_said() -> None:
         "data": None,
         "run": "runs/default",
         "steps": None,
+        "fold": 0,
         "seed": 0,
         "threads": 0,
     }

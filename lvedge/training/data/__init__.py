@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lvedge.training.data.acdc import acdc_subjects, read_acdc
 from lvedge.training.data.sample import MAP_LABELS, Sample, data_root
-from lvedge.training.data.split import Split, make_split, read_split
+from lvedge.training.data.split import FOLDS, Split, make_split, read_split
 from lvedge.training.data.sunnybrook import read_sunnybrook
 from lvedge.training.data.york import read_york, york_subjects
 
 __all__ = [
+    "FOLDS",
     "MAP_LABELS",
     "Sample",
     "Split",
