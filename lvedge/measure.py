@@ -162,7 +162,7 @@ class SliceMeasurer:
         layout = self._stepper.shapes.layout
         values_px = np.maximum(seen.indices.astype(np.float64), 0.0)
         indices = Indices(values_px * view.mm_per_px ** layout.unit_power(), layout)
-        features = quality_features(indices, reading, self._previous)
+        features = quality_features(indices, reading, self._previous, frame)
         presence = self._quality.presence
         if presence is not None and presence.rejects(features):
             return replace(blank, reason=UNLIKELY)

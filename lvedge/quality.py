@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvedge.errors import BundleError
+from lvedge.frame import Frame
 from lvedge.indices import FloatArray, Indices
 from lvedge.reading import MaskReading
 
@@ -32,17 +33,31 @@ FEATURES = (
     "small",
     "thin",
     "uneven",
+    "end",
     "jump",
 )
 
+STACK_SLICES = 5
+"""A stack of fewer slices need not reach from beyond the apex to beyond the base."""
 
-def quality_features(regressed: Indices, reading: MaskReading, previous: Indices | None) -> FloatArray:
+
+def towards_end(frame: Frame) -> float:
+    """Nearness of a frame's slice to an end of its stack: 1, 1/2, 1/4 ... inwards; 0 without a stack."""
+    if frame.slice_count is None or frame.slice_count < STACK_SLICES:
+        return 0.0
+    return 0.5 ** max(min(frame.slice_index, frame.slice_count - 1 - frame.slice_index), 0)
+
+
+def quality_features(
+    regressed: Indices, reading: MaskReading, previous: Indices | None, frame: Frame
+) -> FloatArray:
     """What quality is judged from, [len(FEATURES)], each about 0 .. 1 and larger when worse.
 
     Args:
         regressed: the reported values.
         reading: the mask's reading.
         previous: the reported values of the frame before, or None.
+        frame: what was measured.
     """
     apart = np.abs(regressed.vector - reading.indices.vector)
     layout = regressed.layout
@@ -62,6 +77,7 @@ def quality_features(regressed: Indices, reading: MaskReading, previous: Indices
             float(np.exp(-reading.indices.areas_mm2[0] / 300.0)),
             float(np.exp(-reading.indices.rwt_mm.min() / 3.0)),
             float(reading.indices.rwt_mm.std() / max(float(reading.indices.rwt_mm.mean()), 1.0)),
+            towards_end(frame),
             jump,
         ]
     )

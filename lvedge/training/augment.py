@@ -39,13 +39,13 @@ class AugmentConfig:
         noise: largest noise.
     """
 
-    turn_deg: float = 9.0
-    shift_mm: float = 4.0
+    turn_deg: float = 8.0
+    shift_mm: float = 3.0
     scale: float = 0.13
-    wide_share: float = 0.15
+    wide_share: float = 0.1
     nominal_scale: float = 0.35
     mirror_share: float = 0.25
-    bent_share: float = 0.5
+    bent_share: float = 0.1
     bend_mm: float = 2.5
     contrast: float = 0.09
     gamma: float = 0.25
@@ -117,9 +117,7 @@ def _channels_first(warped: Picture) -> Picture:
     return np.ascontiguousarray(warped[..., 1:].transpose(2, 0, 1))
 
 
-def _truth_in_view(
-    prepared: PreparedSlice, view: View, layout: IndexLayout
-) -> tuple[FloatArray, FloatArray]:
+def _truth_in_view(prepared: PreparedSlice, view: View, layout: IndexLayout) -> tuple[FloatArray, FloatArray]:
     """Values in view pixels and the unit vector of mid-septum, as the view shows the slice."""
     values = prepared.values_mm / view.mm_per_px ** layout.unit_power()
     septum = np.full(2, np.nan)

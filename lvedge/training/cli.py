@@ -30,7 +30,8 @@ from lvedge.training.slices import prepare
 from lvedge.training.stepper import stepper_from_run
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 3000, "locator": 1300, "recurrence": 3000}
+DEFAULT_STEPS = {"perception": 6000, "locator": 1300, "recurrence": 3000}
+PERCEPTION_CYCLE = 3000
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
@@ -94,7 +95,9 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     steps = options.steps or DEFAULT_STEPS[stage]
     trained, watched = _samples(root, split, "train"), _samples(root, split, "watch")
     if stage == "perception":
-        loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
+        loop = LoopConfig(
+            steps=steps, cycle=PERCEPTION_CYCLE, every=100, seed=options.seed, threads=options.threads
+        )
         mid = [p for p in prepare(watched) if p.sample.source == "acdc" and p.sample.is_mid_slice]
         train_perception(prepare(trained), mid, folder, loop)
     elif stage == "locator":
@@ -130,7 +133,7 @@ def _fit(folder: Path, root: Path, split: Split) -> None:
     subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
     frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
     features, gross = frames.features[frames.judged], frames.gross[frames.judged]
-    model = replace(fit_quality(features, gross), presence=fit_presence(frames.features, frames.is_lv))
+    model = replace(fit_quality(features, gross), presence=fit_presence(frames))
     said = np.array([model.quality(row) for row in features])
     parted = auroc(said, gross)
     fitted = {

@@ -42,7 +42,7 @@ FLAGGED = 0.1
 """The worst tenth of the frames that quality was fitted on is flagged."""
 
 MISSED = 0.01
-"""Share of the LVs that presence was fitted on, degraded ones among them, that are given up as unlikely."""
+"""Share of the mid slices that presence was fitted on, degraded ones too, that are given up as unlikely."""
 
 
 def is_gross(said: FloatArray, truth: FloatArray) -> bool:
@@ -63,12 +63,14 @@ class JudgedFrames(NamedTuple):
     Args:
         features: [n, F] quality features.
         is_lv: [n] whether there was one.
+        mid: [n] whether it was a mid slice.
         judged: [n] whether its values can be judged; an LV without a drawn RV has no truth by sector.
         gross: [n] whether a value came out grossly wrong, or there was no LV; false where it is not judged.
     """
 
     features: FloatArray
     is_lv: NDArray[np.bool_]
+    mid: NDArray[np.bool_]
     judged: NDArray[np.bool_]
     gross: NDArray[np.bool_]
 
@@ -84,7 +86,7 @@ def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) ->
     stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         stacks[sample.subject, sample.phase or ""].append(sample)
-    features, is_lv, judged, gross = [], [], [], []
+    features, is_lv, mid, judged, gross = [], [], [], [], []
     rng = np.random.default_rng(seed)
     for members in stacks.values():
         for degrade in (False, True):
@@ -101,9 +103,10 @@ def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) ->
                 truth, indices = truth_of(sample), measurement.indices
                 features.append(row)
                 is_lv.append(sample.has_lv)
+                mid.append(sample.is_mid_slice)
                 judged.append(not sample.has_lv or bool(np.isfinite(truth).all()))
                 gross.append(not sample.has_lv or indices is None or is_gross(indices.vector, truth))
-    flags = (np.array(flag, dtype=bool) for flag in (is_lv, judged, gross))
+    flags = (np.array(flag, dtype=bool) for flag in (is_lv, mid, judged, gross))
     return JudgedFrames(np.array(features).reshape(-1, len(FEATURES)), *flags)
 
 
@@ -114,7 +117,7 @@ def features_of(measurement: Measurement) -> FloatArray | None:
     reading = read_mask(measurement.mask, measurement.view.mm_per_px, measurement.indices.layout)
     if isinstance(reading, NoVentricle):
         return None
-    return quality_features(measurement.indices, reading, None)
+    return quality_features(measurement.indices, reading, None, measurement.frame)
 
 
 def degraded(frame: Frame, rng: np.random.Generator) -> Frame:
@@ -147,22 +150,18 @@ def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
     return QualityModel(model.weights, model.bias, float(np.quantile(said, FLAGGED)))
 
 
-def fit_presence(features: FloatArray, is_lv: NDArray[np.bool_]) -> PresenceModel | None:
+def fit_presence(frames: JudgedFrames) -> PresenceModel | None:
     """The model of presence, None where every frame shows an LV and there is nothing to tell apart.
-
-    Args:
-        features: [n, F].
-        is_lv: [n].
 
     Raises:
         DataError: if there is no frame to fit to.
     """
-    if is_lv.all() and len(features):
+    if frames.is_lv.all() and len(frames.features):
         return None
     # In service the frame before may be any: what changes from frame to frame says nothing of presence.
-    steady = np.where(np.array(FEATURES) == "jump", 0.0, features)
-    model = _fitted(steady, is_lv)
-    said = np.array([model.probability(row) for row in steady[is_lv]])
+    steady = np.where(np.array(FEATURES) == "jump", 0.0, frames.features)
+    model = _fitted(steady, frames.is_lv)
+    said = np.array([model.probability(row) for row in steady[frames.mid]])
     return PresenceModel(model.weights, model.bias, float(np.quantile(said, MISSED)) if said.size else 1.0)
 
 

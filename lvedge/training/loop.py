@@ -29,6 +29,7 @@ class LoopConfig:
         batch: samples a step.
         learning_rate: peak of the cosine schedule.
         warm_up: steps of linear warm-up.
+        cycle: steps after which warm-up and cosine begin again; 0 for one cycle over all steps.
         weight_decay: AdamW's.
         average: decay of the averaged weights.
         slower: start of a parameter's name to the factor by which it learns slower than the others.
@@ -41,6 +42,7 @@ class LoopConfig:
     batch: int = 16
     learning_rate: float = 2e-3
     warm_up: int = 100
+    cycle: int = 0
     weight_decay: float = 1e-3
     average: float = 0.995
     slower: Mapping[str, float] = field(default_factory=dict)
@@ -50,10 +52,13 @@ class LoopConfig:
 
 
 def rate_at(step: int, config: LoopConfig) -> float:
-    """Learning rate: linear warm-up, then half a cosine down to nothing."""
+    """Learning rate: linear warm-up, then half a cosine down to nothing, in every cycle."""
+    length = config.cycle or config.steps
+    if config.cycle:
+        step %= length
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
-    share = (step - config.warm_up) / max(config.steps - config.warm_up, 1)
+    share = (step - config.warm_up) / max(length - config.warm_up, 1)
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 

@@ -1,6 +1,6 @@
 """Pictures without a short-axis LV, beside acdc's own empty slices: what the network has to learn to refuse.
 
-Elsewhere in the frame, the stack cut across its slices, and the phantom's other organs, noise and blank pictures.
+Elsewhere in the frame, the stack cut across its slices, and the phantom's other organs, noise and blanks.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def cut_across(samples: Iterable[Sample]) -> list[PreparedSlice]:
         along_rows = np.stack([s.pixels[:, round(x)] for s in ordered])
         for lines, at, mm in ((along_columns, x, column_mm), (along_rows, y, row_mm)):
             height = max(round(len(lines) * STEP_MM / mm), 2)
-            picture = cv2.resize(lines, (lines.shape[1], height), interpolation=cv2.INTER_CUBIC)
+            picture = cv2.resize(lines, (lines.shape[1], height), interpolation=cv2.INTER_CUBIC).astype(
+                np.uint8
+            )
             centre = (float(at), (height - 1) / 2)
             cuts.append(without_lv(picture, (mm, mm), centre, ordered[0].subject))
     return cuts

@@ -39,9 +39,9 @@ class Mix:
         other: what is no slice of a heart at all: elsewhere in the frame, cut across the stack, other organs.
     """
 
-    york: float = 0.2
-    empty: float = 0.14
-    other: float = 0.06
+    york: float = 0.15
+    empty: float = 0.12
+    other: float = 0.05
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,8 @@ def expected(
 def assert_values(found: Floats, truth: Floats, px: float, layout: IndexLayout = DEFAULT_LAYOUT) -> None:
     """Lengths within ``px`` millimetres, areas within what such a shift of a 100 mm outline would change.
 
-    The bounds given below are a quarter above the worst of some thousand drawn cases, corners of the ranges among
-    them: a diameter sums two mean radii, and a small cavity on coarse pixels is cut into few.
+    The bounds given below are a quarter above the worst of some thousand drawn cases, corners of the
+    ranges among them: a diameter sums two mean radii, and a small cavity on coarse pixels is cut into few.
     """
     np.testing.assert_allclose(found[: layout.areas.start], truth[: layout.areas.start], atol=px)
     np.testing.assert_allclose(found[layout.areas], truth[layout.areas], atol=100.0 * px)

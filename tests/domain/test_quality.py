@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvedge.errors import BundleError
+from lvedge.frame import Frame
 from lvedge.geometry import Rays, Septum
 from lvedge.indices import Indices
-from lvedge.quality import DEFAULT_QUALITY, FEATURES, PresenceModel, QualityModel, quality_features
+from lvedge.quality import (
+    DEFAULT_QUALITY,
+    FEATURES,
+    PresenceModel,
+    QualityModel,
+    quality_features,
+    towards_end,
+)
 from lvedge.reading import MaskReading
 
 NONE = np.zeros(len(FEATURES))
@@ -22,21 +30,43 @@ def reading_of(vector: np.ndarray, septum: Septum | None = None, **changes: floa
     return MaskReading(rays=rays, septum=septum, indices=Indices(vector), **figures)
 
 
+def frame(slice_index: int, slice_count: int | None) -> Frame:
+    pixels = np.zeros((8, 8), np.float32)
+    return Frame(pixels, (1.5, 1.5), "series", slice_index=slice_index, slice_count=slice_count)
+
+
 def test_features_in_full() -> None:
     read = np.array([5.0] * 6 + [30.0] * 3 + [600.0, 900.0])
     said = read + np.array([0, 0, -1.5, 0, 0.6, 0, 2.5, 0, 0, -100.0, 200.0])
     before = Indices(said + np.array([0.6, -0.6, 0.6, -0.6, 0.6, -0.6, 9, 9, 9, 99, 99]))
     reading = reading_of(read, closed=0.9, confidence=0.8, entropy=0.2, other_share=0.05)
     np.testing.assert_allclose(
-        quality_features(Indices(said), reading, before),
-        [0.5, 0.5, 0.5, 0.6, 0.2, 0.1, 0.05, 1.0, np.exp(-2.0), np.exp(-5 / 3), 0.0, 0.2],
+        quality_features(Indices(said), reading, before, frame(6, 8)),
+        [0.5, 0.5, 0.5, 0.6, 0.2, 0.1, 0.05, 1.0, np.exp(-2.0), np.exp(-5 / 3), 0.0, 0.5, 0.2],
     )
     read[:6] = [3.0, 9.0] * 3
     seen = reading_of(read, Septum(180.0, 90.0))
     np.testing.assert_allclose(
-        quality_features(Indices(read), seen, None),
-        [0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2.0), np.exp(-1.0), 0.5, 0],
+        quality_features(Indices(read), seen, None, frame(0, None)),
+        [0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2.0), np.exp(-1.0), 0.5, 0, 0],
     )
+
+
+@pytest.mark.parametrize(
+    ("slice_index", "slice_count", "expected"),
+    [
+        (0, 9, 1.0),
+        (8, 9, 1.0),
+        (1, 9, 0.5),
+        (4, 9, 1 / 16),
+        (0, 5, 1.0),
+        (0, 4, 0.0),
+        (0, 1, 0.0),
+        (3, None, 0.0),
+    ],
+)
+def test_only_a_stack_has_ends(slice_index: int, slice_count: int | None, expected: float) -> None:
+    assert towards_end(frame(slice_index, slice_count)) == expected
 
 
 def test_the_manifest_entry_comes_back() -> None:

@@ -34,7 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def evaluated(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The command on the small data set."""
-    monkeypatch.setattr(evaluation_cli, "read_split", lambda fold: SPLIT)
+    monkeypatch.setattr(evaluation_cli, "read_split", lambda **_fold: SPLIT)
     data, run = folders
 
     def evaluate(*args: object) -> int:

@@ -23,6 +23,7 @@ from lvedge.quality import DEFAULT_QUALITY, FEATURES, PresenceModel, QualityMode
 from lvedge.training.judging import (
     FLAGGED,
     MISSED,
+    JudgedFrames,
     auroc,
     degraded,
     features_of,
@@ -173,22 +174,28 @@ def test_auroc_of_one_kind_is_unknown(gross: bool) -> None:
 # --- presence --------------------------------------------------------------------------------------
 
 
-def test_presence_gives_up_what_is_no_lv_and_few_lvs() -> None:
+def present(features: np.ndarray, is_lv: np.ndarray, mid: np.ndarray | None = None) -> JudgedFrames:
+    every = np.ones(len(features), dtype=bool)
+    return JudgedFrames(features, is_lv, is_lv if mid is None else mid, every, ~is_lv)
+
+
+def test_presence_gives_up_what_is_no_lv_and_few_mid_slices() -> None:
     features, gross = drawn(4000)
     is_lv = ~gross
-    model = fit_presence(features, is_lv)
+    # Mid slices are the clearer half of the LVs.
+    mid = is_lv & (features[:, 2] < np.median(features[is_lv, 2]))
+    model = fit_presence(present(features, is_lv, mid))
     assert model is not None
-    said = np.array([model.probability(row) for row in features])
-    given_up = said < model.reject_below
-    assert given_up[is_lv].mean() == pytest.approx(MISSED, abs=1.0 / is_lv.sum())
-    assert given_up[~is_lv].mean() > 5 * MISSED
+    given_up = np.array([model.rejects(row) for row in features])
+    assert given_up[mid].mean() == pytest.approx(MISSED, abs=1.0 / mid.sum())
+    assert given_up[~is_lv].mean() > 0.5 > given_up[is_lv].mean() > MISSED
 
 
 def test_presence_does_not_look_at_the_frame_before() -> None:
     features, gross = drawn(400)
     moving = features.copy()
     moving[:, FEATURES.index("jump")] = 7.0 * gross  # would part the two perfectly
-    steady, model = fit_presence(features, ~gross), fit_presence(moving, ~gross)
+    steady, model = fit_presence(present(features, ~gross)), fit_presence(present(moving, ~gross))
     assert steady is not None
     assert model is not None
     assert model.weights[FEATURES.index("jump")] == 0.0
@@ -197,7 +204,7 @@ def test_presence_does_not_look_at_the_frame_before() -> None:
 
 def test_without_an_empty_frame_there_is_nothing_to_tell_apart() -> None:
     features, _ = drawn(50)
-    assert fit_presence(features, np.ones(50, dtype=bool)) is None
+    assert fit_presence(present(features, np.ones(50, dtype=bool))) is None
 
 
 def test_a_frame_that_is_unlikely_to_show_an_lv_is_not_measured() -> None:
@@ -291,8 +298,9 @@ def test_a_frame_without_an_lv_has_no_features() -> None:
 
 def test_every_found_lv_is_judged_as_it_is_and_degraded() -> None:
     stack = painted_stack(3)
-    features, is_lv, judged, gross = judged_frames(PaintReader(), stack)
+    features, is_lv, mid, judged, gross = judged_frames(PaintReader(), stack)
     assert is_lv.all()
+    assert 0 < mid.sum() < len(mid)
     assert judged.all()
     assert features.shape[1] == len(FEATURES)
     assert gross.shape == (len(features),)
@@ -347,7 +355,7 @@ def test_the_degradation_is_drawn_from_the_seed() -> None:
 
 def test_what_shows_no_lv_is_judged_only_where_noise_is_taken_for_one() -> None:
     hidden = [blank(sample) for sample in painted_stack(2)]
-    features, _, _, gross = judged_frames(PaintReader(), hidden)
+    features, *_, gross = judged_frames(PaintReader(), hidden)
     # Four pictures of nothing give nothing; their degraded selves may, and then it is wrong.
     assert len(features) == len(gross) <= 4
     assert gross.all()
@@ -358,4 +366,4 @@ def test_nothing_can_be_fitted_to_no_frame() -> None:
     with pytest.raises(DataError, match="no LV was found in any frame"):
         fit_quality(nothing.features, nothing.gross)
     with pytest.raises(DataError, match="no LV was found in any frame"):
-        fit_presence(nothing.features, nothing.is_lv)
+        fit_presence(nothing)

@@ -131,6 +131,10 @@ def test_the_rate_rises_and_falls() -> None:
     assert [rate_at(step, config) for step in (0, 4, 9, 10, 60, 110, 500)] == pytest.approx(
         [0.1, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0], abs=1e-12
     )
+    again = LoopConfig(steps=220, cycle=110, warm_up=10, learning_rate=1.0)
+    assert [rate_at(step, again) for step in (60, 109, 110, 119, 170)] == pytest.approx(
+        [0.5, 0.0, 0.1, 1.0, 0.5], abs=1e-3
+    )
     assert rate_at(1, LoopConfig(steps=1, warm_up=2, learning_rate=1.0)) == 1.0
 
 

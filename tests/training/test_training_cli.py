@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """The command on the small data set, into ``tmp_path``."""
-    monkeypatch.setattr(cli, "read_split", lambda fold: SPLIT)
+    monkeypatch.setattr(cli, "read_split", lambda **_fold: SPLIT)
     return lambda *args: main([*map(str, args), "--data", str(data), "--run", str(tmp_path)])
 
 

@@ -1,7 +1,7 @@
 """Who trains, who is watched while training, who is only measured: by subject, in one file that all share.
 
-Five folds. Fold k is measured by the networks that never saw it; while these train, some subjects of the fold after
-it are watched, and all others are trained on. Fold 0 is the fixed hold-out of the default model.
+Five folds. Fold k is measured by the networks that never saw it; while these train, some subjects of the
+fold after it are watched, and all others are trained on. Fold 0 is the hold-out of the default model.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def make_split(root: Path, path: Path, seed: int = 2020) -> list[Split]:
         folds[k]["york"] += part
         watched[k]["york"] += part[:WATCHED_OF_YORK]
     content = {
-        "note": f"drawn by make_split with seed {seed}; a fold's subjects are never trained on nor tuned on by "
-        "what measures it; its watched ones are watched while the fold before it is left out",
+        "note": f"drawn by make_split with seed {seed}; a fold's subjects are never trained on nor tuned "
+        "on by what measures it; its watched ones are watched while the fold before it is left out",
         "folds": [
             {source: _sorted(fold[source]) for source in SOURCES}
             | {"watched": {source: _sorted(some[source]) for source in SOURCES}}
