@@ -3,13 +3,13 @@
     source ──Frame──▶ SliceMeasurer (locate, view, step, read) ──Measurement──▶ case table ──▶ sinks
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
-beat once they are there; otherwise every frame is measured as it comes.
+beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -20,12 +20,13 @@ from lvedge.frame import Frame, Rejected
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
+from lvedge.volume import FEWEST_SLICES, SliceAreas, StackVolumes, stack_volumes
 
-Item = Measurement | Cycle | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected
 
 
 class Stream:
-    """Measurements, cycles and refusals of a source, in order.
+    """Measurements, cycles, volumes and refusals of a source, in order.
 
     Args:
         source: frames slice by slice, and what was refused.
@@ -50,28 +51,52 @@ class Stream:
         self._live = live
 
     def __iter__(self) -> Iterator[Item]:
-        series, place, stack = "", -1, Stack()
+        place = -1
+        series: _Series | None = None
         current: _Slice | None = None
         for item, source_ms in _timed(self._source):
             if isinstance(item, Rejected):
                 yield item
                 continue
-            if current is None or (item.series, item.slice_index) != (series, place):
+            if series is None or current is None or (item.series, item.slice_index) != (series.name, place):
                 if current is not None:
                     yield from current.finish()
-                if item.series != series:
-                    stack = Stack()
-                series, place = item.series, item.slice_index
-                current = self._slice(item, stack)
+                if series is None or item.series != series.name:
+                    if series is not None:
+                        yield from series.finish()
+                    series = _Series(item.series, item.slice_count or 1)
+                place = item.slice_index
+                current = self._slice(item, series)
             yield from current.add(item, source_ms)
-        if current is not None:
+        if current is not None and series is not None:
             yield from current.finish()
+            yield from series.finish()
 
-    def _slice(self, first: Frame, stack: Stack) -> _Slice:
-        measurer = SliceMeasurer(self._stepper, self._quality, stack)
+    def _slice(self, first: Frame, series: _Series) -> _Slice:
+        measurer = SliceMeasurer(self._stepper, self._quality, series.stack)
         if self._live or first.cine_length is None:
             return _LiveSlice(measurer, self._lookup)
-        return _ClosedSlice(measurer, self._lookup, first.cine_length)
+        return _ClosedSlice(measurer, self._lookup, first.cine_length, series.closed)
+
+
+@dataclass
+class _Series:
+    """What the slices of one series have in common.
+
+    Args:
+        name: the series.
+        slice_count: its slices.
+    """
+
+    name: str
+    slice_count: int
+    stack: Stack = field(default_factory=Stack)
+    closed: list[SliceAreas] = field(default_factory=list)
+
+    def finish(self) -> Iterator[Item]:
+        """The volumes of a stack; a few slices have none, and neither have slices played live."""
+        if self.slice_count >= FEWEST_SLICES and self.closed:
+            yield stack_volumes(self.name, self.slice_count, self.closed)
 
 
 class Lookup:
@@ -132,10 +157,13 @@ class _Slice(Protocol):
 class _ClosedSlice:
     """Waits for all phases of a slice; a phase that was refused is not waited for beyond the slice's end."""
 
-    def __init__(self, measurer: SliceMeasurer, lookup: Lookup, expected: int) -> None:
+    def __init__(
+        self, measurer: SliceMeasurer, lookup: Lookup, expected: int, closed: list[SliceAreas]
+    ) -> None:
         self._measurer = measurer
         self._lookup = lookup
         self._expected = expected
+        self._closed = closed
         self._frames: list[Frame] = []
         self._source_ms: list[float] = []
 
@@ -155,6 +183,7 @@ class _ClosedSlice:
             results.append(self._lookup.frame(measurement, source_ms))
             yield results[-1]
         self._frames, self._source_ms = [], []
+        self._closed.append(SliceAreas.of(results))
         yield self._lookup.cycle(self._measurer.cycle(results), results)
 
 

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from lvedge.frame import Rejected
 from lvedge.measurement import Cycle, Mode
+from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import NOTICE, RunContext, dashboard, open_sink
+from lvedge_runtime.sinks.term import plain_line
 
 CONTEXT = RunContext(engine="onnxruntime", bundle="default", bundle_version="1.2", source="demo:")
 
@@ -44,6 +46,25 @@ def test_plain_lines_without_a_terminal(capsys, make_beat):
     assert third.startswith("phantom s00 beat  7 of 8 frames measured  ED t00 ES t03  FAC 4")
     assert third.endswith("[rule 12; a guideline, doi 10.1000/1] not a diagnosis")
     assert fourth == "phantom s01 beat  0 of 8 frames measured  no LV in this slice"
+
+
+def test_a_stack_s_volumes_are_one_plain_line():
+    volumes = StackVolumes("phantom", 8, 10, 10.0, 0, 7, 131.25, 47.5, 0.638095, 104.0)
+    assert plain_line(volumes, CONTEXT.layout) == (
+        "phantom stack  8 of 10 slices with an LV  EDV 131 ml  ESV 48 ml  EF 64 %  mass 104 g"
+    )
+    none = StackVolumes("phantom", 2, 12, reason="the slices do not lie evenly")
+    assert plain_line(none, CONTEXT.layout) == "phantom stack  no volumes: the slices do not lie evenly"
+
+
+def test_a_run_ends_with_its_volumes_on_the_terminal(terminal, make_beat):
+    measurements, cycle = make_beat()
+    volumes = StackVolumes("phantom", 8, 10, 10.0, 0, 7, 131.0, 47.0, 0.64, 104.0)
+    with redirect_stdout(terminal), open_sink("term:", CONTEXT) as sink:
+        for item in (*measurements, cycle, volumes):
+            sink.write(item)
+    assert "EDV 131 ml" in terminal.getvalue()
+    assert "refused" not in terminal.getvalue()
 
 
 def test_standard_error_where_results_fill_standard_output(capsys, make_measurement):

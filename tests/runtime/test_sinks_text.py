@@ -14,6 +14,7 @@ import pytest
 from lvedge.frame import Rejected
 from lvedge.indices import IndexLayout, Indices
 from lvedge.measurement import Cycle, Mode
+from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import RunContext, open_sink
 
 CONTEXT = RunContext(engine="onnxruntime", bundle="default", bundle_version="1.2")
@@ -152,6 +153,33 @@ def test_a_slice_without_a_beat_says_so(tmp_path, schema):
     assert line["cycle"]["reason"] == "no LV in this slice"
     assert line["cycle"]["ed"] is line["cycle"]["fac"] is line["cycle"]["thickening"] is None
     assert line["cycle"]["findings"] == []
+
+
+VOLUMES = StackVolumes("phantom", 8, 10, 10.0, 0, 7, 131.25, 47.5, 0.638095, 104.0)
+NO_VOLUMES = StackVolumes("phantom", 2, 12, reason="2 slices show an LV; volumes need at least 5")
+
+
+def test_a_stack_s_volumes_are_one_object(tmp_path, schema):
+    some, none = lines_of(tmp_path, [VOLUMES, NO_VOLUMES])
+    for line in (some, none):
+        schema.validate(line)
+    assert some == {
+        "volumes": {
+            "series": "phantom",
+            "slices": 8,
+            "slice_count": 10,
+            "distance_mm": 10.0,
+            "ed_frame": 0,
+            "es_frame": 7,
+            "edv_ml": 131.25,
+            "esv_ml": 47.5,
+            "ef": 0.638,
+            "mass_g": 104.0,
+            "reason": None,
+        }
+    }
+    assert none["volumes"]["reason"] == NO_VOLUMES.reason
+    assert [none["volumes"][key] for key in ("distance_mm", "edv_ml", "esv_ml", "ef", "mass_g")] == [None] * 5
 
 
 def test_a_refused_item_is_one_object(tmp_path, schema):

@@ -12,12 +12,13 @@ import pytest
 from lvedge.aim import view_input
 from lvedge.bundle import Bundle
 from lvedge.contract import ContractShapes, Floats, ReplayResult, State, StepResult
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Orientation, Rejected
 from lvedge.indices import Label
 from lvedge.measure import NO_HEART, SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.phantom import HEARTS, Phantom, Placement, negative_frames, stack
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
+from lvedge.volume import StackVolumes
 from lvedge_runtime.engines import Engine, open_engine
 from lvedge_runtime.stream import Item, Stream
 
@@ -92,7 +93,12 @@ class DiscStepper:
 
 
 def disc_frame(
-    radius_mm: float, index: int = 0, slice_index: int = 0, length: int | None = 6, series: str = "a"
+    radius_mm: float,
+    index: int = 0,
+    slice_index: int = 0,
+    length: int | None = 6,
+    series: str = "a",
+    slices: int = 2,
 ) -> Frame:
     """A bright disc off the middle of a dark picture; radius 0 for none."""
     rows, columns = np.indices((SIDE, SIDE))
@@ -105,7 +111,9 @@ def disc_frame(
         slice_index=slice_index,
         frame_index=index,
         cine_length=length,
-        slice_count=2,
+        slice_count=slices,
+        orientation=Orientation((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+        position_mm=(0.0, 0.0, 8.0 * slice_index),
         origin=f"{series}{slice_index}.{index}",
     )
 
@@ -133,6 +141,8 @@ def outline(items: Iterable[Item]) -> list[object]:
             said.append((item.frame.slice_index, item.frame.frame_index))
         elif isinstance(item, Cycle):
             said.append(("cycle", item.slice_index))
+        elif isinstance(item, StackVolumes):
+            said.append(("volumes", item.series))
         else:
             said.append(item.item)
     return said
@@ -253,6 +263,42 @@ def test_state_is_reset_between_slices() -> None:
     ]
     assert values(after)[6:] == values(streamed(other))
     assert values(after)[:6] == values(streamed(one))
+
+
+STACK = [0.0, *(np.array([1.0, 0.95, 0.9, 0.8, 0.6, 0.3]))]
+"""Sizes of a stack's slices: none beyond the base, tapering towards the apex."""
+
+
+def stack_of(series: str = "a", live: bool = False, **changes: object) -> list[Frame]:
+    return [
+        replace(frame, slice_count=len(STACK), **changes)  # type: ignore[arg-type]
+        for k, size in enumerate(STACK)
+        for frame in slice_of(k, [size * r for r in BEAT], None if live else 6, series)
+    ]
+
+
+def test_a_whole_stack_ends_with_its_volumes() -> None:
+    items = streamed([*stack_of("a"), *stack_of("b")])
+    said = outline(items)
+    # After the last slice's cycle, and before the next series begins: 7 slices of 6 frames and a cycle each.
+    assert [k for k, what in enumerate(said) if isinstance(what, tuple) and what[0] == "volumes"] == [49, 99]
+    volumes = [item for item in items if isinstance(item, StackVolumes)]
+    areas = np.array([[np.pi * (size * r) ** 2 for r in BEAT] for size in STACK])
+    truth = areas.sum(axis=0) * 8.0 / 1000.0
+    for said_of in volumes:
+        assert said_of.reason is None
+        assert (said_of.slices, said_of.slice_count, said_of.distance_mm) == (6, 7, 8.0)
+        assert (said_of.ed_frame, said_of.es_frame) == (0, 3)
+        assert said_of.edv_ml == pytest.approx(truth[0], rel=0.03)
+        assert said_of.esv_ml == pytest.approx(truth[3], rel=0.03)
+
+
+def test_a_stack_played_live_or_incomplete_has_no_volumes() -> None:
+    assert not [i for i in streamed(stack_of(live=True)) if isinstance(i, StackVolumes)]
+    some = [frame for frame in stack_of() if frame.slice_index != 3]
+    (volumes,) = (i for i in streamed(some) if isinstance(i, StackVolumes))
+    assert (volumes.edv_ml, volumes.ef) == (None, None)
+    assert volumes.reason == "6 of 7 slices were measured as whole beats"
 
 
 def test_series_are_kept_apart() -> None:

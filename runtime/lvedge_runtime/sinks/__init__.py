@@ -1,8 +1,9 @@
 """Sinks: where results go, each named by a URI ``scheme:target``.
 
 A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
-frames, and ``Rejected`` for what could not be measured. Several sinks can be fed at once. A sink's module is
-imported when it is chosen, so that nobody waits for a package that a run does not use.
+frames, ``StackVolumes`` after a stack's slices, and ``Rejected`` for what could not be measured. Several can be
+fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run does
+not use.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from lvedge.errors import UsageError
 from lvedge.frame import Rejected
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.measurement import Cycle, Measurement
+from lvedge.volume import StackVolumes
 from lvedge_runtime.uri import parse_uri
 
 if TYPE_CHECKING:
     from lvedge_runtime.sources.geometry import SeriesGeometry
 
-Item = Measurement | Cycle | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected
 """What the stream yields."""
 
 NOTICE = "Research use, not for diagnosis"

@@ -22,8 +22,9 @@ from rich.text import Text
 
 from lvedge.indices import DEFAULT_LAYOUT, Label, Phase
 from lvedge.measurement import Cycle, Finding, Measurement
+from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import NOTICE, Item, RunContext
-from lvedge_runtime.sinks.term import total_ms
+from lvedge_runtime.sinks.term import total_ms, volumes_line
 
 HEART_CELLS = (28, 14)
 """Columns and rows of the small heart; a braille cell holds 2 × 4 dots. All fits into 80 × 24 cells."""
@@ -59,6 +60,7 @@ class Dashboard:
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._last: Measurement | None = None
         self._beats: deque[Cycle] = deque(maxlen=BEATS)
+        self._volumes: deque[StackVolumes] = deque(maxlen=BEATS)
         self._cavity: deque[float] = deque(maxlen=POINTS)
         self._key: tuple[str, int] | None = None
         self._frames = self._rejected = 0
@@ -77,6 +79,8 @@ class Dashboard:
             self._last = item
         elif isinstance(item, Cycle):
             self._beats.append(item)
+        elif isinstance(item, StackVolumes):
+            self._volumes.append(item)
         else:
             self._rejected += 1
 
@@ -93,6 +97,8 @@ class Dashboard:
         self._live.stop()
         if self._beats:
             self._console.print(beats_table(self._beats))
+            for volumes in self._volumes:
+                self._console.print(Text(volumes_line(volumes)))
             self._print_caveats()
 
     def _print_caveats(self) -> None:

@@ -13,7 +13,7 @@ from lvedge_runtime.sinks.record import record_of
 
 
 class JsonLinesSink(BaseSink):
-    """One object a frame, one ``cycle`` object a slice, one ``rejected`` object for what was refused.
+    """One object a frame, a ``cycle`` a slice, ``volumes`` a stack, ``rejected`` for what is refused.
 
     Args:
         target: the file, replaced if it is there; ``-`` is standard output.

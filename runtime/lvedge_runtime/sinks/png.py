@@ -9,6 +9,7 @@ import cv2
 from lvedge.errors import SinkError
 from lvedge.frame import Rejected
 from lvedge.measurement import Cycle, Measurement, Mode
+from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import made_folder, write_whole
 from lvedge_runtime.sinks.overlay import Sample, draw_overlay, sample_from_measurement
@@ -40,7 +41,7 @@ class PngSink(BaseSink):
         self._live: dict[_Key, deque[Sample]] = {}
 
     def write(self, item: Item) -> None:
-        if isinstance(item, Rejected):
+        if isinstance(item, Rejected | StackVolumes):
             return
         if isinstance(item, Cycle):
             self._draw_waiting((item.series, item.slice_index), item)

@@ -15,6 +15,7 @@ import numpy as np
 from lvedge.frame import Rejected
 from lvedge.indices import Indices
 from lvedge.measurement import Cycle, Finding, Measurement
+from lvedge.volume import StackVolumes
 
 Record = dict[str, Any]
 """An object of the JSON lines: strings as keys, values that JSON knows."""
@@ -128,15 +129,36 @@ def cycle_record(cycle: Cycle) -> Record:
     }
 
 
+def volumes_record(volumes: StackVolumes) -> Record:
+    """The volumes of a whole stack, or why there are none, under the single key ``volumes``."""
+    return {
+        "volumes": {
+            "series": volumes.series,
+            "slices": volumes.slices,
+            "slice_count": volumes.slice_count,
+            "distance_mm": number(volumes.distance_mm),
+            "ed_frame": volumes.ed_frame,
+            "es_frame": volumes.es_frame,
+            "edv_ml": number(volumes.edv_ml),
+            "esv_ml": number(volumes.esv_ml),
+            "ef": number(volumes.ef),
+            "mass_g": number(volumes.mass_g),
+            "reason": volumes.reason,
+        }
+    }
+
+
 def rejected_record(rejected: Rejected) -> Record:
     """Something that could not be measured, under the single key ``rejected``."""
     return {"rejected": {"item": rejected.item, "reason": rejected.reason, "series": rejected.series}}
 
 
-def record_of(item: Measurement | Cycle | Rejected, engine: str, bundle: str) -> Record:
+def record_of(item: Measurement | Cycle | StackVolumes | Rejected, engine: str, bundle: str) -> Record:
     """The object of whatever the stream yields."""
     if isinstance(item, Measurement):
         return frame_record(item, engine, bundle)
     if isinstance(item, Cycle):
         return cycle_record(item)
+    if isinstance(item, StackVolumes):
+        return volumes_record(item)
     return rejected_record(item)

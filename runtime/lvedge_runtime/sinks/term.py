@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from lvedge.indices import IndexLayout
 from lvedge.measurement import Cycle, Measurement
+from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 
 if TYPE_CHECKING:
@@ -72,7 +73,25 @@ def plain_line(item: Item, layout: IndexLayout) -> str | None:
         return _frame_line(item, layout)
     if isinstance(item, Cycle):
         return _beat_line(item)
+    if isinstance(item, StackVolumes):
+        return volumes_line(item)
     return None
+
+
+def volumes_line(volumes: StackVolumes) -> str:
+    """A stack's volumes, or why it has none."""
+    where = f"{volumes.series} stack"
+    if volumes.edv_ml is None or volumes.esv_ml is None or volumes.ef is None or volumes.mass_g is None:
+        return f"{where}  no volumes: {volumes.reason or 'no reason given'}"
+    parts = (
+        where,
+        f"{volumes.slices} of {volumes.slice_count} slices with an LV",
+        f"EDV {volumes.edv_ml:.0f} ml",
+        f"ESV {volumes.esv_ml:.0f} ml",
+        f"EF {100 * volumes.ef:.0f} %",
+        f"mass {volumes.mass_g:.0f} g",
+    )
+    return "  ".join(parts)
 
 
 def _frame_line(measurement: Measurement, layout: IndexLayout) -> str:
