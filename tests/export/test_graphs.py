@@ -176,7 +176,7 @@ def test_no_trace_of_the_exporting_machine_is_left(small: Bundle) -> None:
 def test_the_same_run_gives_the_same_bytes(run_folder: Path, small: Bundle) -> None:
     run = read_run(run_folder)
     graph = graphs_of(run.network, run.locator)["locator"]
-    assert onnx_from_graph(graph, "locator", run.shapes) == small.graph("locator")
+    assert onnx_from_graph(graph, "locator", run.shapes, run.sources) == small.graph("locator")
 
 
 def test_folding_changes_nothing(run_folder: Path) -> None:
@@ -285,7 +285,7 @@ def test_an_export_that_strays_is_not_written(
     """The network is exported with other weights than it is compared with."""
     run = read_run(run_folder)
     monkeypatch.setattr(
-        "lvedge_export.pack.onnx_from_graph", lambda _module, name, _shapes: small.graph(name)
+        "lvedge_export.pack.onnx_from_graph", lambda _module, name, _shapes, _sources: small.graph(name)
     )
     with torch.no_grad():
         run.network.recurrent.values.bias[0] += 0.1
