@@ -182,7 +182,8 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
     }
     said = (
         f"fp32 equal to the network on {parity.frames} frames, worst {where} by {worst.relative:.1e} of its"
-        f" range; fp16 (emulated) changes {_phrase(changed)}; in FP32 stay {', '.join(choice.why) or 'no parts'}"
+        f" range; fp16 (emulated) changes {_phrase(changed)};"
+        f" in FP32 stay {', '.join(choice.why) or 'no parts'}"
     )
     return Delivery(files, report, drifts, failures, said)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lvedge.contract import Floats, State, Stepper, StepResult
+from lvedge.contract import Floats, State, Stepper
 from lvedge.indices import FloatArray
 from lvedge_export.clip import Clip
 
@@ -52,7 +52,10 @@ class Drift:
     def is_bounded(self) -> bool:
         """Whether the second half of the way strays less than twice as far as the first."""
         half = len(self.by_kind["state"]) // 2
-        return all(bool(v[half:].max() <= 2 * v[:half].max() + ROUNDING) for v in self.by_kind.values())
+        return all(
+            bool(np.isfinite(v).all() and v[half:].max() <= 2 * v[:half].max() + ROUNDING)
+            for v in self.by_kind.values()
+        )
 
 
 def drift_of(
@@ -61,7 +64,7 @@ def drift_of(
     """Walk a clip over and over, each with the state that it carries itself.
 
     Args:
-        reference: what is right. Its features do not depend on the state: each frame is seen once, then replayed.
+        reference: what is right. Features do not depend on the state: each frame is seen once, then replayed.
         candidates: name to what is compared with it, always through the step graph.
         clip: a beat.
         steps: how many.
@@ -77,13 +80,14 @@ def drift_of(
         for name, candidate in candidates.items():
             found = candidate.step(clip.views[k % len(features)][None], states[name])
             states[name] = found.state
-            off = np.abs(found.indices - expected.indices)
+            off, size = found.indices - expected.indices, shapes.view_mm_per_px
+            after = expected.state.as_inputs()
             rows[name].append(
                 [
-                    float(off[:, shapes.layout.rwt].max()) * shapes.view_mm_per_px,
-                    float(off[:, shapes.layout.areas].max()) * shapes.view_mm_per_px**2,
-                    float(np.abs(found.phase - expected.phase).max()),
-                    _largest_difference(found, expected.state),
+                    _largest(off[:, shapes.layout.rwt]) * size,
+                    _largest(off[:, shapes.layout.areas]) * size**2,
+                    _largest(found.phase - expected.phase),
+                    max(_largest(array - after[key]) for key, array in found.state.as_inputs().items()),
                 ]
             )
     return {name: Drift(dict(zip(KINDS, np.array(found).T, strict=True))) for name, found in rows.items()}
@@ -118,6 +122,7 @@ def plot_drift(drifts: Mapping[str, Drift], path: Path) -> None:
     plt.close(fig)
 
 
-def _largest_difference(found: StepResult, expected: State) -> float:
-    theirs: Mapping[str, Floats] = expected.as_inputs()
-    return max(float(np.abs(v - theirs[name]).max()) for name, v in found.state.as_inputs().items())
+def _largest(difference: Floats) -> float:
+    """The largest absolute difference; one that is no number counts as infinite."""
+    largest = float(np.abs(difference).max())
+    return largest if np.isfinite(largest) else np.inf

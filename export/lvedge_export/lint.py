@@ -28,7 +28,7 @@ Xor
 
 OPERATORS = frozenset(_TAKEN.split())
 """Standard operators that NVIDIA's ONNX parser took by TensorRT 8.5 (docs/operators.md of onnx/onnx-tensorrt,
-opset 17); parsers only added to it since. What came later is left out: no graph of ours needs a newer device."""
+opset 17); parsers only added to it since. What came later is left out: nothing here needs it."""
 
 TYPES = {
     TensorProto.FLOAT: "float32",

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +184,23 @@ def _statements(run: Run, about: About, parity: Parity) -> dict[str, Any]:
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write plain values as JSON.
+    """Write plain values as JSON; what is no finite number becomes null, since JSON has no other word for it.
 
     Raises:
         UsageError: if the file cannot be written.
     """
     try:
-        path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as err:
         raise UsageError(f"the report {path} cannot be written: {err.strerror or err}") from err
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def parity_of_graphs(run: Run, graphs: Mapping[str, bytes], clips: Iterable[Clip]) -> Parity:

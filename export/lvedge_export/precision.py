@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from typing import Any
 
 from lvedge.contract import ContractShapes
@@ -48,9 +47,9 @@ class Choice:
         """The choice as plain values."""
         return {
             "kept_fp32": self.why,
-            "share_of_limits_by_part_alone": {part: _rounded(cost) for part, cost in self.cost.items()},
+            "share_of_limits_by_part_alone": {part: float(f"{cost:.3g}") for part, cost in self.cost.items()},
             "largest_activation": {
-                graph: {node: _rounded(value) for node, value in nodes.items()}
+                graph: {node: float(f"{value:.4g}") for node, value in nodes.items()}
                 for graph, nodes in self.reach.items()
             },
         }
@@ -83,7 +82,7 @@ def share_of_limits(changed: Mapping[str, float]) -> float:
 
 
 def choose_precision(exported: Exported, clips: Sequence[Clip], sample: Sequence[Clip]) -> Choice:
-    """Keep in FP32 what nears FP16's largest number, then the costliest parts until the rest keeps the limits.
+    """Keep in FP32 what nears FP16's largest number, then the costliest parts until all is within limits.
 
     Args:
         exported: the FP32 graphs.
@@ -173,8 +172,3 @@ def _cost(exported: Exported, network: str, kept: Sequence[str], sample: Sequenc
     ]
     with exported.engine() as reference, exported.engine(**half) as candidate:
         return share_of_limits(change(compare(reference, candidate, seen), exported.shapes))
-
-
-def _rounded(value: float) -> float | None:
-    """Four digits; None for what is no number, which JSON has none for."""
-    return float(f"{value:.4g}") if isfinite(value) else None

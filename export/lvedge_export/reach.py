@@ -26,7 +26,7 @@ _REACH = ":reach"
 def reach_of_nodes(
     graph: bytes, name: str, clips: Iterable[Clip], shapes: ContractShapes
 ) -> dict[str, float]:
-    """Node to the largest absolute value that it reads or gives over the clips; infinite for what is no number.
+    """Node to the largest absolute value that it reads or gives over the clips; infinite if no number.
 
     Args:
         graph: an FP32 graph.
