@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs
+.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle device cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -52,6 +52,12 @@ evaluate: ## the held-out subjects: figures as JSON, and the model card
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
 		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+
+device: ## the graphs for devices, in build/onnx: FP32, FP16 and, where it pays, INT8
+	lvedge-export onnx --run $(RUN) --data $(DATA) --out $(BUILD)/onnx \
+		--report benchmarks/results/export_onnx.json --plot benchmarks/results/export_onnx_drift.png
+	lvedge-export int8 --run $(RUN) --data $(DATA) --onnx $(BUILD)/onnx --out $(BUILD)/onnx \
+		--report benchmarks/results/export_int8.json --plot benchmarks/results/export_int8_drift.png
 
 cases: ## the default case table, from the rules and the expert masks of acdc
 	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \

@@ -154,7 +154,7 @@ def bundle_from_bytes(data: bytes, origin: str = "in memory") -> Bundle:
         shapes = shapes_from_manifest(manifest["shapes"])
         del entries[MANIFEST]
         for name in GRAPHS:
-            _check_graph(name, entries[f"{name}.onnx"], shapes)
+            check_graph(name, entries[f"{name}.onnx"], shapes)
     except BundleError as err:
         raise BundleError(f"the bundle {origin} {err}; get it again or make one with lvedge-export") from err
     return Bundle(manifest, shapes, hashlib.sha256(data).hexdigest(), origin, entries)
@@ -307,8 +307,12 @@ def _fingerprint(entry: bytes) -> dict[str, object]:
     return {"sha256": hashlib.sha256(entry).hexdigest(), "size": len(entry)}
 
 
-def _check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
-    """Refuse a graph that reads other files, needs other operators, or has other inputs and outputs."""
+def check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
+    """Refuse a graph that reads other files, needs other operators, or has other inputs and outputs.
+
+    Raises:
+        BundleError: naming what the bundle holds; it begins with "holds a ... graph".
+    """
     try:
         scan = scan_graph(data)
     except BundleError as err:
