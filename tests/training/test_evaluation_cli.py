@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from data_folder import SPLIT, write_data, write_run  # noqa: E402
+from lvedge.training.evaluation_cli import build_parser, main, quality_of_run  # noqa: E402
 from painted_hearts import PaintReader  # noqa: E402
 
 from lvedge.errors import BundleError, DataError  # noqa: E402
@@ -20,7 +21,6 @@ from lvedge.quality import DEFAULT_QUALITY, FEATURES, QualityModel  # noqa: E402
 from lvedge.training import evaluation_cli  # noqa: E402
 from lvedge.training.data.sample import DATA_VARIABLE  # noqa: E402
 from lvedge.training.evaluation import markdown  # noqa: E402
-from lvedge.training.evaluation_cli import build_parser, main, quality_of_run  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 

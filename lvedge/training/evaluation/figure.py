@@ -54,9 +54,11 @@ def per_index(said: FloatArray, truth: FloatArray) -> dict[str, dict[str, object
 
     Returns:
         By the value's name: ``mae`` and its ``sd``, ``rmse``, ``bias`` with the 95 % ``limits_of_agreement``
-        of Bland and Altman (Lancet 327:307-310, 1986), ``pearson_r``.
+        of Bland and Altman (Lancet 327:307-310, 1986), ``pearson_r``. Nothing of no frame.
     """
     figures: dict[str, dict[str, object]] = {}
+    if not len(said):
+        return figures
     for k, name in enumerate(DEFAULT_LAYOUT.names):
         error = said[:, k] - truth[:, k]
         low, high = limits_of_agreement(error)
