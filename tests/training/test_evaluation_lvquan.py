@@ -56,7 +56,7 @@ def test_each_fold_has_its_own_network_and_the_others_means(subjects: list[Quant
     assert [fold[0].found.mean() for fold in folds] == [1.0, 1.0, 0.0, 1.0, 1.0]
     # Areas need no septum, which these pictures have not: what is painted is what is published.
     for number in (0, 1, 3, 4):
-        np.testing.assert_allclose(folds[number][0].said[:, 9], subjects[number].values[:, 9], rtol=0.02)
+        np.testing.assert_allclose(folds[number][0].said[:, 9], subjects[number].values[:, 9], rtol=0.06)
     others = np.concatenate([subjects[k].values for k in (0, 1, 3, 4)]).mean(axis=0)
     np.testing.assert_allclose(folds[2][0].said, np.tile(others, (20, 1)))
     assert folds[2][0].wrong_phase.all()

@@ -69,14 +69,28 @@ def test_false_and_missed_lvs() -> None:
     assert (figures["empty_slices"], figures["false_lv_on_empty"]) == (4, 0.25)
 
 
-def part(error: float, slices: int, subjects: int = 1, coverage: float = 1.0) -> dict[str, Any]:
-    """A part whose values are all off by as much."""
+def part(error: float, slices: int, subjects: int = 1, **changes: Any) -> dict[str, Any]:
+    """A part whose values are all off by as much, and else like any."""
     kinds = dict.fromkeys(("rwt_mm", "dims_mm", "areas_mm2"), error)
-    return {"slices": slices, "subjects": subjects, "coverage": coverage, **kinds}
+    usual = {
+        "coverage": 1.0,
+        "dice_cavity": 0.9,
+        "dice_myocardium": 0.8,
+        "endocardium_95_mm": 2.0,
+        "epicardium_95_mm": 4.0,
+        "centre_median_mm": 1.0,
+        "septum_median_deg": 2.0,
+    }
+    return {"slices": slices, "subjects": subjects, **kinds, **usual, **changes}
 
 
 def test_groups_are_pooled_over_their_mid_slices() -> None:
-    assert acdc_figures(SLICES)["by_group"] == {"DCM": part(4.0, 1), "NOR": part(2.0, 2, coverage=0.5)}
+    nowhere = {"centre_median_mm": None, "septum_median_deg": None}
+    seen = {"centre_median_mm": 3.25, "septum_median_deg": 17.5}
+    assert acdc_figures(SLICES)["by_group"] == {
+        "DCM": part(4.0, 1, dice_cavity=0.5, dice_myocardium=0.5, **nowhere),
+        "NOR": part(2.0, 2, coverage=0.5, dice_cavity=0.8, dice_myocardium=0.7, **seen),
+    }
 
 
 @pytest.mark.parametrize(

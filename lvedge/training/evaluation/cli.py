@@ -21,7 +21,14 @@ from lvedge.training.clips import BEAT_FRAMES
 from lvedge.training.data import FOLDS, data_root, read_split
 from lvedge.training.data.lvquan18 import read_lvquan18
 from lvedge.training.evaluation.beat_figure import york_figures
-from lvedge.training.evaluation.fold import Fold, Task, missing_of_split, quality_of_run, score_all
+from lvedge.training.evaluation.fold import (
+    Fold,
+    Task,
+    check_run,
+    missing_of_split,
+    quality_of_run,
+    score_all,
+)
 from lvedge.training.evaluation.lvquan import (
     LVQUAN_PROTOCOL,
     lvquan_figures,
@@ -44,8 +51,8 @@ YORK_SUBJECTS = 25
 HOLD_OUT, CROSS_VALIDATION = "hold-out", "cross-validation"
 PARTS = {
     HOLD_OUT: "hold-out by subject (split.json)",
-    CROSS_VALIDATION: "5-fold by subject (split.json), each "
-    "subject measured by the network, locator and quality model of the fold that left it out, then pooled",
+    CROSS_VALIDATION: "5-fold by subject (split.json), each subject measured by the network, locator and "
+    "quality model of the fold that left it out, then pooled; sunnybrook by all of them",
 }
 
 PROTOCOL = (
@@ -229,6 +236,8 @@ def _tasks(
     """Every subject to be measured, and how many there are of each set."""
     if absent := [str(run) for _, run in folds if not run.is_dir()]:
         raise DataError(f"no run at {', '.join(absent)}: train it with lvedge-train --fold K --run DIR")
+    for _, run in folds:
+        check_run(run)
     step = BEAT_FRAMES // options.starts
     starts = tuple(range(0, step * options.starts, step))
     tasks, count = [], {"acdc": 0, "york": 0}

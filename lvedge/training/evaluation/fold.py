@@ -125,6 +125,15 @@ def quality_of_run(folder: Path, named: str | None = None) -> QualityModel:
     return QualityModel.from_manifest(entry)
 
 
+def check_run(run: Path) -> None:
+    """Whether a run can be measured with: said before the data are read, not after an hour of scoring.
+
+    Raises:
+        DataError: if a checkpoint is missing, damaged or of something else.
+    """
+    stepper_from_run(run)
+
+
 def missing_of_split(root: Path, split: Split) -> StandIn:
     """What is scored where nothing is returned: from the split's training subjects.
 

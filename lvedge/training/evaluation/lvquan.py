@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lvedge.contract import Stepper
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray
 from lvedge.measure import SliceMeasurer
+from lvedge.measurement import Measurement
 from lvedge.quality import QualityModel
 from lvedge.training.data.lvquan18 import QuantifiedSubject, contiguous_folds
 from lvedge.training.evaluation.figure import GROUPS, by_subject, per_index
@@ -120,7 +121,10 @@ def _scored(
     count = len(subject.samples)
     frames = [frame_of_sample(sample, k, count) for k, sample in enumerate(subject.samples)]
     results = list(SliceMeasurer(stepper, quality).measure_closed(frames))
-    said = [m.indices.vector if m.indices is not None else missing for m in results]
+    said = [
+        _values(measurement, sample.spacing_mm[0], missing)
+        for measurement, sample in zip(results, subject.samples, strict=True)
+    ]
     wrong = [
         m.p_systole is None or (m.p_systole >= 0.5) != bool(subject.systole[k]) for k, m in enumerate(results)
     ]
@@ -130,3 +134,16 @@ def _scored(
         said=np.array(said).reshape(count, DEFAULT_LAYOUT.size),
         wrong_phase=np.array(wrong),
     )
+
+
+def _values(measurement: Measurement, mm_per_px: float, missing: FloatArray) -> FloatArray:
+    """[L] the returned values, else what stands in.
+
+    A slice is measured through one view, in the millimetres of the frame that it was aimed by; here every
+    frame was resized by a factor of its own.
+    """
+    if measurement.indices is None or measurement.view is None:
+        return missing
+    scale = mm_per_px / measurement.view.spacing_mm[0]
+    values: FloatArray = measurement.indices.vector * scale ** DEFAULT_LAYOUT.unit_power()
+    return values

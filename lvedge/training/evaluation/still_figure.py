@@ -193,22 +193,26 @@ def differences(some: Sequence[ScoredSlice], others: Sequence[ScoredSlice]) -> d
 
 
 def _parted(scored: Sequence[ScoredSlice], part: Callable[[ScoredSlice], str]) -> dict[str, Any]:
-    """Regressed values by part: pooled mean absolute errors, with the number of slices and subjects."""
+    """By part, all pooled: errors of the regressed values, Dice, contours, locator and septum."""
     parts: dict[str, list[ScoredSlice]] = {}
     for s in scored:
         if np.isfinite(s.truth).all():
             parts.setdefault(part(s), []).append(s)
+    return {name: _part(some) for name, some in sorted(parts.items())}
+
+
+def _part(some: Sequence[ScoredSlice]) -> dict[str, Any]:
+    errors = {name: mean(np.array([_error("regressed", where, s) for s in some])) for name, where in GROUPS}
+    contours = np.array([s.hausdorff_mm[:, 0] for s in some]).mean(axis=0)
     return {
-        name: {
-            "slices": len(some),
-            "subjects": len({s.subject for s in some}),
-            "coverage": round(mean(np.array([float(s.found) for s in some])), 4),
-            **{
-                group: round(mean(np.array([_error("regressed", where, s) for s in some])), 3)
-                for group, where in GROUPS
-            },
-        }
-        for name, some in sorted(parts.items())
+        "slices": len(some),
+        "subjects": len({s.subject for s in some}),
+        "coverage": round(mean(np.array([float(s.found) for s in some])), 4),
+        **{name: round(value, 3) for name, value in errors.items()},
+        **{name: round(mean(np.array([_dice(k, s) for s in some])), 4) for k, name in enumerate(DICES)},
+        **{f"{name}_95_mm": finite(float(off), 3) for name, off in zip(CONTOURS, contours, strict=True)},
+        "centre_median_mm": median(np.array([s.centre_mm for s in some]), 3),
+        "septum_median_deg": median(np.array([s.septum_deg for s in some]), 3),
     }
 
 

@@ -65,6 +65,16 @@ PARTS = (
 )
 
 
+PART_FIGURES = (
+    ("dice_cavity", "Dice cavity"),
+    ("dice_myocardium", "Dice myocardium"),
+    ("endocardium_95_mm", "endocardium 95 %, mm"),
+    ("epicardium_95_mm", "epicardium 95 %, mm"),
+    ("centre_median_mm", "LV centre, median, mm"),
+    ("septum_median_deg", "mid-septum, median, degrees"),
+)
+
+
 def markdown(figures: Mapping[str, Any]) -> str:
     """The headline tables; coverage comes first. What an older file of figures does not hold is left out."""
     lines = _table(("data", "reading", *HEAD), _headline(figures))
@@ -98,7 +108,7 @@ def report(figures: Mapping[str, Any]) -> str:
             words = f"Regressed, pooled over {some['mid_slices']} mid slices."
             parts += [f"## Each value: {title}", words, _joined(_per_index(some["regressed"]["per_index"]))]
     for key, name in PARTS:
-        words = "Regressed, one frame, pooled mean absolute errors."
+        words = "One frame, pooled over slices; errors are those of the regressed values."
         parts += [f"## By {name}", words, _joined(_parted(acdc[key], name))]
     if "retest" in acdc:
         words = "Standard deviation of the regressed values over versions of one slice."
@@ -204,7 +214,7 @@ def _per_index(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _parted(figures: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
     return _table(
-        (name, "slices", "subjects", *HEAD),
+        (name, "slices", "subjects", *HEAD, *(words for _, words in PART_FIGURES)),
         (
             (
                 part,
@@ -212,6 +222,7 @@ def _parted(figures: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
                 str(f["subjects"]),
                 f"{100 * f['coverage']:.1f} %",
                 *(str(f[group]) for group, _ in GROUPS),
+                *(str(f[key]) for key, _ in PART_FIGURES),
             )
             for part, f in figures.items()
         ),
