@@ -1,11 +1,14 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle device cases docs
+.PHONY: help test explore check fmt wheel wheel-code-only train evaluate cross-validate bundle device cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
 RUN ?= runs/default
 ACCURACY ?= benchmarks/results/accuracy.json
+CV ?= runs/cv
+CROSS_VALIDATION ?= benchmarks/results/cross_validation
+JOBS ?= 1
 BUILD ?= build
 DIST ?= dist
 BUILD_OPTIONS ?=
@@ -48,6 +51,10 @@ train: ## all four stages on acdc and york, into $(RUN); an interrupted stage go
 evaluate: ## the held-out subjects: figures as JSON, and the model card
 	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)
 	$(PYTHON) docs/make_card.py
+
+cross-validate: ## all subjects, each by the run in $(CV) that left its fold out: figures, report and plots
+	lvedge-eval --data $(DATA) --folds $(CV) --keep $(CV)/scores --jobs $(JOBS) --out $(CROSS_VALIDATION).json \
+		--markdown $(CROSS_VALIDATION).md --plots $(CROSS_VALIDATION)
 
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \

@@ -39,10 +39,11 @@ from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.argument import whole_number
 from lvedge.training.data import FOLDS, Sample, data_root, read_acdc, read_split
 from lvedge.training.degradation import DEGRADATIONS, Degradation
-from lvedge.training.evaluation import GROUPS, by_subject
-from lvedge.training.evaluation_cli import quality_of_run
+from lvedge.training.evaluation.figure import GROUPS, by_subject
+from lvedge.training.evaluation.fold import quality_of_run
+from lvedge.training.evaluation.standin import drawn_of, mean_values_of
 from lvedge.training.judging import is_gross
-from lvedge.training.scoring import frame_of_sample, mean_values_of, truth_of
+from lvedge.training.scoring import frame_of_sample, truth_of
 from lvedge.training.stepper import stepper_from_run
 from lvedge.training.tilt import THICKEST_MM, depth_reached_mm, tilted, tilted_phantom
 
@@ -374,7 +375,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     root, split = data_root(options.data), read_split(fold=options.fold)
     quality = quality_of_run(options.run, options.quality)
     stepper = stepper_from_run(options.run)
-    means = mean_values_of([s for u in split.subjects("acdc", "train") for s in read_acdc(root, u)])
+    means = mean_values_of([drawn_of(list(read_acdc(root, u))) for u in split.subjects("acdc", "train")])
     subjects = split.subjects("acdc", options.part)[: options.limit]
     samples = [s for u in subjects for s in read_acdc(root, u)]
     return {

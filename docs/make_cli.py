@@ -17,7 +17,7 @@ COMMANDS = {
     "lvedge-run": "lvedge_runtime.cli:main",
     "lvedge-cases": "lvedge.casetable.cli:main",
     "lvedge-train": "lvedge.training.cli:main",
-    "lvedge-eval": "lvedge.training.evaluation_cli:main",
+    "lvedge-eval": "lvedge.training.evaluation.cli:main",
     "lvedge-export": "lvedge_export.cli:main",
 }
 """Command to ``module:function``, as ``[project.scripts]`` has them."""

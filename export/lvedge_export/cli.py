@@ -199,7 +199,7 @@ def _int8(options: argparse.Namespace) -> int:
 
 
 def _trial(options: argparse.Namespace, shapes: ContractShapes) -> Trial:
-    from lvedge.training.evaluation_cli import quality_of_run
+    from lvedge.training.evaluation.fold import quality_of_run
     from lvedge_export.delivery import Trial
 
     clips = _clips(shapes, options.data)

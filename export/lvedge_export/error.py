@@ -11,8 +11,10 @@ import numpy as np
 from lvedge.contract import Stepper
 from lvedge.quality import QualityModel
 from lvedge.training.data import data_root, read_acdc, read_split
-from lvedge.training.evaluation import GROUPS, acdc_figures
-from lvedge.training.scoring import ScoredSlice, mean_values_of, score_acdc
+from lvedge.training.evaluation.figure import GROUPS
+from lvedge.training.evaluation.standin import drawn_of, mean_values_of
+from lvedge.training.evaluation.still import ScoredSlice, score_acdc
+from lvedge.training.evaluation.still_figure import acdc_figures
 
 MOST_GROWTH = 0.05
 """By what share a lower precision may raise the measurement error and still be kept."""
@@ -34,7 +36,7 @@ def measured_on_acdc(steppers: Mapping[str, Stepper], quality: QualityModel, roo
         DataError: if the data are not there.
     """
     root, split = data_root(root), read_split()
-    means = mean_values_of([s for u in split.subjects("acdc", "train") for s in read_acdc(root, u)])
+    means = mean_values_of([drawn_of(list(read_acdc(root, u))) for u in split.subjects("acdc", "train")])
     samples = [s for u in split.subjects("acdc", "watch") for s in read_acdc(root, u)]
     return {name: score_acdc(stepper, quality, samples, means) for name, stepper in steppers.items()}
 
