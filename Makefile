@@ -52,6 +52,7 @@ evaluate: ## the held-out subjects: figures as JSON, and the model card
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
 		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+	cd lvedge/weights && sha256sum default.lvedge > default.lvedge.sha256
 
 cases: ## the default case table, from the rules and the expert masks of acdc
 	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \

@@ -295,7 +295,7 @@ def test_the_demo_live(capsys, ring):
 
 
 def test_a_build_without_a_case_table_says_so_and_measures(capsys, monkeypatch, tmp_path, ring):
-    monkeypatch.setattr("lvedge.casetable.DEFAULT_PATH", tmp_path / "none.sqlite")
+    monkeypatch.setattr("lvedge.casetable.table.DEFAULT_PATH", tmp_path / "none.sqlite")
     assert run("--stream", "--limit", "1") == 0
     captured = capsys.readouterr()
     assert "this build ships no case table" in captured.err
