@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs
+.PHONY: help test explore long check fmt wheel wheel-code-only train evaluate bundle cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -18,6 +18,9 @@ test: ## all tests; those marked "real" need the data
 
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
+
+long: ## updates and rollbacks killed at hundreds of random moments, figures as JSON
+	$(PYTHON) benchmarks/kill_update.py --kills 300 --out benchmarks/results/kill_update.json
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .
