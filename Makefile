@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore long check fmt wheel wheel-code-only train evaluate bundle cases docs
+.PHONY: help test explore long check fmt wheel wheel-code-only wheelhouse lock train evaluate bundle cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -43,6 +43,12 @@ wheel-code-only: ## a wheel without the non-commercial weights, in dist/
 	sed -i -e 's/^license = .*/license = "Apache-2.0"/' -e 's|, "lvedge/weights/LICENSE"||' \
 		$(BUILD)/code-only/pyproject.toml
 	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST) $(BUILD)/code-only
+
+wheelhouse: wheel ## wheels for aarch64 devices without a network, locked by hash, with a bill of materials
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse
+
+lock: wheel ## the same, resolved anew: writes the lock files
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse --lock
 
 train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
 	lvedge-train all --data $(DATA) --run $(RUN)
