@@ -128,6 +128,12 @@ def check_left(kind: str, versions: Sequence[bytes]) -> str:
     return "shipped" if state.current == SHIPPED else "installed"
 
 
+def git(*arguments: str) -> str:
+    """What git says; nothing outside a checkout."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=300, help="how many of each kind")
@@ -135,8 +141,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="what is signed and installed (default: what ships)")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     options = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, check=True).stdout
+    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
     drawn, found = random.Random(options.seed), {}
     for kind in ("bundle", "cases"):
         with TemporaryDirectory() as name:
@@ -156,7 +161,7 @@ def main() -> None:
         found[kind] = {"kills": options.kills, "broken": 0, "steps_done": sum(steps), **left}
     content = {
         "command": f"python benchmarks/kill_update.py --kills {options.kills} --seed {options.seed}",
-        "commit": commit.strip(),
+        "commit": commit,
         "uncommitted_changes": bool(changed),
         "python": sys.version.split()[0],
         "results": found,

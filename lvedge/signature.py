@@ -117,6 +117,7 @@ def public_key_from_pem(data: bytes, origin: str) -> bytes:
     Raises:
         UsageError: if it is no such key, or a private one.
     """
+    _need_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -143,6 +144,7 @@ def private_key_from_pem(data: bytes, origin: str, password: bytes | None = None
     Raises:
         UsageError: if it is no such key, or the password does not open it.
     """
+    _need_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -169,6 +171,14 @@ def version_from_text(text: str) -> Version | None:
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
+
+
+def _need_cryptography() -> None:
+    """One line where the package is missing: keys are read before anything is signed or verified."""
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+    except ImportError as err:
+        raise UsageError(f"keys need the package cryptography ({err}): pip install cryptography") from err
 
 
 def _statement(key: str, version: str, contract: int) -> bytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -325,6 +328,22 @@ def test_a_configuration_that_is_named_and_not_there_refuses_everything(tmp_path
     monkeypatch.setenv("LVEDGE_TRUST", str(tmp_path / "gone"))
     with pytest.raises(UsageError, match="gone cannot be read: No such file"):
         open_bundle()
+
+
+def test_a_key_that_cannot_be_used_for_want_of_a_package_refuses_everything(tmp_path: Path, monkeypatch):
+    write_trust(tmp_path / "trust", MAKER)
+    monkeypatch.setenv("LVEDGE_TRUST", str(tmp_path / "trust"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match=r"keys need the package cryptography .*: pip install cryptography"):
+        open_bundle()
+
+
+def test_without_a_trusted_key_no_cryptography_is_imported(bundle: Bundle):
+    code = "import sys, lvedge.bundle as b; b.open_bundle(); sys.exit('cryptography' in sys.modules)"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths})
 
 
 # --- key files --------------------------------------------------------------------------------------------

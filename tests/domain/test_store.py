@@ -142,8 +142,8 @@ def test_where_things_are_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert home_folder() == Path("/data/lvedge")
     monkeypatch.delenv("XDG_DATA_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert home_folder() == Path("/home/somebody/.local/share/lvedge")
+    monkeypatch.setenv("HOME", "/srv/somebody")
+    assert home_folder() == Path("/srv/somebody/.local/share/lvedge")
 
 
 def test_an_update_waits_for_a_reader_and_readers_do_not_wait_for_each_other(home: Path):
