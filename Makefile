@@ -1,6 +1,7 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate cross-validate bundle device cases docs
+.PHONY: help test explore long check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
+	device cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -21,6 +22,9 @@ test: ## all tests; those marked "real" need the data
 
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
+
+long: ## updates and rollbacks killed at hundreds of random moments, figures as JSON
+	$(PYTHON) benchmarks/kill_update.py --kills 300 --out benchmarks/results/kill_update.json
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .
@@ -44,6 +48,12 @@ wheel-code-only: ## a wheel without the non-commercial weights, in dist/
 		$(BUILD)/code-only/pyproject.toml
 	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST) $(BUILD)/code-only
 
+wheelhouse: wheel ## wheels for aarch64 devices without a network, locked by hash, with a bill of materials
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse
+
+lock: wheel ## the same, resolved anew: writes the lock files
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse --lock
+
 train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
 	lvedge-train all --data $(DATA) --run $(RUN)
 	lvedge-train plot --run $(RUN)
@@ -59,6 +69,7 @@ cross-validate: ## all subjects, each by the run in $(CV) that left its fold out
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
 		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+	cd lvedge/weights && sha256sum default.lvedge > default.lvedge.sha256
 
 device: ## the graphs for devices, in build/onnx: FP32, FP16 and, where it pays, INT8
 	lvedge-export onnx --run $(RUN) --data $(DATA) --out $(BUILD)/onnx \

@@ -15,6 +15,7 @@ from lvedge.errors import CaseTableError
 from lvedge.frame import Subject
 from lvedge.indices import Phase
 from lvedge.measurement import Finding
+from lvedge.store import SHIPPED, Store
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "weights" / "cases.sqlite"
 """The table that ships with the default weights; absent from a build without them."""
@@ -133,18 +134,42 @@ class CaseTable:
             raise ValueError("this case table was closed")
 
 
-def open_case_table(path: str | Path = DEFAULT_PATH) -> CaseTable:
+def open_case_table(path: str | Path | None = None) -> CaseTable:
     """Reads a case table; use it in a ``with`` block.
+
+    Args:
+        path: the file; None for the one that was installed, else the one that ships with lvedge.
 
     Raises:
         CaseTableError: if the file is missing, no SQLite database, another program's, of another version,
             damaged, or holds a row that cannot stand.
+        StoreError: if the installed one cannot be read.
     """
+    if path is None:
+        return case_table_store().current()
     path = Path(path)
-    if path == DEFAULT_PATH and not path.exists():
-        raise CaseTableError("this build ships no case table: name one, made with lvedge-cases make")
     with open_read_only(path) as connection:
         try:
             return CaseTable(read_content(connection))
         except CaseTableError as err:
             raise CaseTableError(f"{path}: {err}") from err
+
+
+def case_table_store() -> Store[CaseTable]:
+    """What was installed in place of the case table that ships."""
+
+    def read(path: Path | None) -> CaseTable:
+        if path is None and not DEFAULT_PATH.exists():
+            raise CaseTableError("this build ships no case table: name one, made with lvedge-cases make")
+        return open_case_table(path or DEFAULT_PATH)
+
+    return Store("case table", "cases", ".sqlite", "lvedge-cases", read)
+
+
+def has_case_table() -> bool:
+    """Whether there is a table without naming one: installed, or shipped with lvedge.
+
+    Raises:
+        StoreError: if the installed one cannot be read.
+    """
+    return DEFAULT_PATH.exists() or case_table_store().state.current != SHIPPED
