@@ -188,7 +188,7 @@ def score_acdc(
         for sample in sorted(members, key=lambda s: s.slice_index):
             measurer = SliceMeasurer(stepper, quality, stack)
             (measurement,) = measurer.measure_closed([frame_of_sample(sample)])
-            scored.append(_scored_slice(sample, measurement, mean_values))
+            scored.append(scored_slice(sample, measurement, mean_values))
     return scored
 
 
@@ -274,7 +274,8 @@ def _areas(members: Sequence[Sample]) -> list[float]:
     return [float(s.map(Label.CAVITY).sum()) for s in ordered]
 
 
-def _scored_slice(sample: Sample, measurement: Measurement, mean_values: FloatArray) -> ScoredSlice:
+def scored_slice(sample: Sample, measurement: Measurement, mean_values: FloatArray) -> ScoredSlice:
+    """A measurement set against what was drawn; ``mean_values`` [L] where it returned nothing."""
     truth = truth_of(sample)
     rays = sample.rays()
     found = measurement.indices is not None and measurement.geometric is not None
