@@ -148,7 +148,7 @@ def write_fold(
     beats: Sequence[ScoredBeat],
     entry: dict[str, Any],
 ) -> dict[str, Any]:
-    """Set a fold in the method's file, beside those that are in it already; its figures are worked out afresh.
+    """Set a fold in the method's file, beside those in it already; its figures are worked out afresh.
 
     Args:
         path: the file.

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.baselines.regression import FrameRegression
+from benchmarks.baselines.regression import VIEW, FrameRegression
 from lvedge.contract import ContractShapes, Floats, ReplayResult, State, StepResult
+from lvedge.errors import DataError
 from lvedge.network.config import NetworkConfig, contract_shapes
 from lvedge.network.locator import Locator
 from lvedge.network.recurrent import RecurrentState
@@ -69,12 +70,20 @@ class RegressionStepper:
     Args:
         network: the regression.
         own: lvedge's network and locator.
+
+    Raises:
+        DataError: if lvedge's network reads another view.
     """
 
     def __init__(self, network: FrameRegression, own: TorchStepper) -> None:
         self._network = network.eval()
         self._own = own
         config = network.config
+        seen = own.shapes.view_px, own.shapes.view_mm_per_px
+        if seen != (VIEW.view_px, VIEW.view_mm_per_px):
+            raise DataError(
+                f"lvedge's network sees {seen[0]} pixels of {seen[1]} mm: train it with the usual view"
+            )
         self._shapes = replace(
             own.shapes,
             regression_state=config.hidden,

@@ -250,7 +250,7 @@ def draw_clips(
         features.append(clip_features[:length])
         values.append(clip_values[:length])
         target = walk.systole.astype(np.float32)
-        if is_york:
+        if is_york and mix.seen:
             target = (1.0 - mix.seen) * target + mix.seen * systole_as_seen(clip, walk)
         systole.append(torch.from_numpy(target[:length]).float())
         nominal.append(is_york)
