@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -90,9 +91,11 @@ class Myopari:
         """Labels of a stack; both [columns, rows, slices], as its plugin hands on what NIfTI holds."""
         begun = process_time()
         data = self._ways.preprocess_data_array(volume.astype(np.float64))
-        drawn: NDArray[np.uint8] = self._ways.predict_data_model(
-            data, self._session, num_classes=len(Label), min_size_remove=MIN_SIZE_PX, onnx=True
-        ).astype(np.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # it calls scikit-image by a name of before 0.26
+            drawn: NDArray[np.uint8] = self._ways.predict_data_model(
+                data, self._session, num_classes=len(Label), min_size_remove=MIN_SIZE_PX, onnx=True
+            ).astype(np.uint8)
         self.core_seconds += process_time() - begun
         self.slices += volume.shape[2]
         return drawn
