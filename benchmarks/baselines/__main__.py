@@ -107,7 +107,7 @@ def _add_training(method: argparse.ArgumentParser, name: str) -> None:
     budget.add_argument(
         "--core-seconds",
         type=whole_number(1),
-        default=int(PERCEPTION_CORE_SECONDS),
+        default=PERCEPTION_CORE_SECONDS,
         metavar="S",
         help="budget of what learns from slices; a short pilot says how many steps that is (default: "
         "%(default)s, lvedge's perception stage)",

@@ -9,10 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lvedge.training.checkpoint import of_this_version, read_checkpoint
+from lvedge.training.cli import DEFAULT_STEPS
 from lvedge.training.loop import LoopConfig
 
-PERCEPTION_CORE_SECONDS = 4350.0
-"""lvedge's perception stage: 3,000 steps of about 1.45 s on one core."""
+PERCEPTION_CORE_SECONDS = round(1.45 * DEFAULT_STEPS["perception"])
+"""lvedge's perception stage: a step takes about 1.45 s on one core."""
 
 PILOT_STEPS = 24
 """Steps that tell how long one takes; as many go before them uncounted, while memory is still being found."""

@@ -20,6 +20,7 @@ from benchmarks.baselines.result import LINES, means_by_place, read_result  # no
 from lvedge.network.model import LeftVentricleNetwork  # noqa: E402
 from lvedge.quality import DEFAULT_QUALITY  # noqa: E402
 from lvedge.training.checkpoint import config_as_dict, read_checkpoint, write_checkpoint  # noqa: E402
+from lvedge.training.cli import DEFAULT_STEPS  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 Measure = Callable[..., int]
@@ -97,9 +98,9 @@ def test_where_a_training_goes_and_how_long_it_is_when_nothing_is_said() -> None
         checkpoints=Path("runs/regression-3"),
         seed=0,
         threads=1,
-        core_seconds=4350,
+        core_seconds=1.45 * DEFAULT_STEPS["perception"],
         steps=None,
-        clip_steps=3000,
+        clip_steps=DEFAULT_STEPS["recurrence"],
     )
 
 
