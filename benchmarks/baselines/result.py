@@ -22,11 +22,12 @@ from lvedge.training.evaluation import by_subject
 from lvedge.training.scoring import ScoredBeat, ScoredSlice
 
 PROTOCOL = (
-    "each fold's test subjects (lvedge/training/data/split.json) by networks that never saw them; acdc: "
-    "every slice at ED and ES as a one-frame clip, values and Dice on mid slices, the centre on all slices "
-    "with an LV; york: complete slices as closed beats; where no LV is returned the training set's mean "
-    "values and Dice 0 are scored, a phase counts as wrong and an end of the beat as half a beat off; a "
-    "figure is the mean over subjects of the subject's mean with its 95 % subject-bootstrap interval"
+    "each fold's test subjects (lvedge/training/data/split.json), which nothing that is trained here for "
+    "the fold has seen; acdc: every slice at ED and ES as a one-frame clip, values and Dice on mid slices, "
+    "the centre on all slices with an LV; york: complete slices as closed beats; where no LV is returned "
+    "the training set's mean values and Dice 0 are scored, a phase counts as wrong and an end of the beat "
+    "as half a beat off; a figure is the mean over subjects of the subject's mean with its 95 % "
+    "subject-bootstrap interval"
 )
 CENTRE_MM, SEPTUM_DEG = 5.0, 15.0
 
