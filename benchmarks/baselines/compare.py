@@ -183,9 +183,11 @@ def compare(ours: dict[Place, Means], baseline: dict[str, Any]) -> dict[str, Any
 
 def verdict(difference: Figure, line: Line) -> str:
     """ "ahead", "level" or "behind", from the paired difference lvedge minus baseline."""
-    interval = difference["interval_95"]
-    if not isinstance(interval, list):
-        raise TypeError("a figure's interval is a pair")
+    interval, subjects = difference["interval_95"], difference["subjects"]
+    if not isinstance(interval, list) or not isinstance(subjects, int):
+        raise TypeError("a figure has a pair as its interval and a number of subjects")
+    if subjects < 2:
+        return "level"  # one subject has no spread, and proves nothing
     low, high = interval if line.better == "higher" else (-interval[1], -interval[0])
     if low > 0.0:
         return "ahead"

@@ -125,9 +125,13 @@ def test_the_interval_is_that_of_the_paired_difference() -> None:
 
 def test_an_interval_that_ends_at_zero_does_not_exclude_it() -> None:
     line = BY_KEY["rwt_mm"]
-    assert verdict({"interval_95": [-0.2, 0.0]}, line) == "level"
-    assert verdict({"interval_95": [-0.2, -0.0001]}, line) == "ahead"
-    assert verdict({"interval_95": [0.0001, 0.2]}, line) == "behind"
+    assert verdict({"interval_95": [-0.2, 0.0], "subjects": 9}, line) == "level"
+    assert verdict({"interval_95": [-0.2, -0.0001], "subjects": 9}, line) == "ahead"
+    assert verdict({"interval_95": [0.0001, 0.2], "subjects": 9}, line) == "behind"
+
+
+def test_one_subject_proves_nothing() -> None:
+    assert sides([0.1], [9.0])["verdict"] == "level"
 
 
 def test_a_subject_without_the_figure_on_one_side_is_no_pair() -> None:
