@@ -11,6 +11,7 @@ from typing import Any
 from lvedge.training.evaluation import GROUPS
 
 CLEAN = "as it is"
+SILENT = "silently so"
 
 
 def page_part(figures: dict[str, Any], out: Path, plots: Path | None, page: Path) -> str:
@@ -67,7 +68,7 @@ def plot(figures: dict[str, Any], folder: Path) -> None:
         ("not returned", lambda p: 1.0 - p["coverage"]),
         ("flagged", lambda p: p["flagged"]),
         ("grossly wrong", lambda p: p["gross"]),
-        ("of these silent", lambda p: p["silent"]["mean"]),
+        (SILENT, lambda p: p["silent"]["mean"]),
     )
     lines: dict[str, list[tuple[str, Callable[[dict[str, Any]], float]]]] = {
         "error": [(label, lambda p, k=key, by=by: by * p[k]["mean"]) for label, key, by in errors],  # type: ignore[misc]
@@ -77,12 +78,15 @@ def plot(figures: dict[str, Any], folder: Path) -> None:
     curves = figures["curves"]
     rows = -(-len(curves) // 3)
     for picture, kinds in lines.items():
-        fig, axes = plt.subplots(rows, 3, figsize=(11, 2.9 * rows), layout="constrained", sharey=True)
+        fig, axes = plt.subplots(
+            rows, 3, figsize=(11, 2.9 * rows), layout="constrained", sharey=picture == "flags"
+        )
         for ax, (name, curve) in zip(axes.flat, curves.items(), strict=False):
             severities = [point["severity"] for point in curve["points"]]
             for colour, (label, value) in enumerate(kinds):
                 values = [value(point) for point in curve["points"]]
-                ax.plot(severities, values, marker="o", markersize=3, color=f"C{colour}", label=label)
+                style = "--" if label == SILENT else "-"
+                ax.plot(severities, values, style, marker="o", markersize=3, color=f"C{colour}", label=label)
                 ax.axhline(
                     value(curve.get("clean", figures["clean"])),
                     color=f"C{colour}",
