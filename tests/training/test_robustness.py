@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,6 +13,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
+# A script finds its neighbours beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import robustness as bench
 from data_folder import SPLIT, write_data
 from painted_hearts import PaintReader, painted_stack
 
@@ -23,20 +25,6 @@ from lvedge.quality import DEFAULT_QUALITY
 from lvedge.training.degradation import DEGRADATIONS
 from lvedge.training.scoring import truth_of
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "robustness.py"
-
-
-def loaded(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = loaded(SCRIPT)
 MEANS = np.full(11, 50.0)
 
 
