@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from scored_records import NAN, NOBODY, TRUTH, even, figure

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from heart_samples import healthy, sample_of

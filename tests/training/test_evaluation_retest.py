@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from painted_hearts import PaintReader, blank, painted_stack

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from scored_records import INF, NAN, SLICES, TRUTH, even, figure, scored

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 import lvedge
 from lvedge.contract import Stepper
@@ -140,10 +140,21 @@ def missing_of_split(root: Path, split: Split) -> StandIn:
     Raises:
         DataError: if a subject cannot be read.
     """
-    return stand_in(
-        [_drawn(root, "acdc", subject) for subject in split.subjects("acdc", "train")],
-        [_drawn(root, "york", subject) for subject in split.subjects("york", "train")],
+    console = Console(stderr=True)
+    stills, beats = (
+        [
+            _drawn(root, source, subject)
+            for subject in track(
+                split.subjects(source, "train"),
+                f"what was drawn: {source}",
+                console=console,
+                transient=True,
+                disable=not console.is_terminal,
+            )
+        ]
+        for source in ("acdc", "york")
     )
+    return stand_in(stills, beats)
 
 
 @cache
