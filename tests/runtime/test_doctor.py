@@ -239,6 +239,33 @@ def test_an_installed_bundle_is_told_with_its_key(capsys, tmp_path: Path, trust:
     assert "lvedge-bundle update FILE" in checks["bundle"]["remedy"]
 
 
+def test_an_installed_bundle_that_is_older_than_the_one_that_ships_is_told(
+    bundle: Bundle, capsys, monkeypatch, tmp_path: Path, trust: Path
+):
+    maker = Maker()
+    write_trust(trust, maker)
+    write_signed(tmp_path / "old.lvedge", maker, "0.9", bundle.name)
+    with monkeypatch.context() as patch:  # installed when lvedge did not ship that one yet
+        patch.setattr("lvedge.bundle.DEFAULT_PATH", tmp_path / "none.lvedge")
+        assert bundle_main(["update", str(tmp_path / "old.lvedge")]) == 0
+    capsys.readouterr()
+    code, checks = told(capsys)
+    assert (code, checks["bundle"]["standing"]) == (0, "worth mending")
+    assert checks["bundle"]["found"].endswith(f"; lvedge ships the newer {bundle.version}")
+    assert bundle_main(checks["bundle"]["remedy"].split()[1:]) == 0
+    capsys.readouterr()
+    assert told(capsys)[1]["bundle"]["standing"] == "used"
+
+
+def test_a_trust_folder_that_others_may_write_to_is_told(capsys, trust: Path):
+    maker = Maker()
+    write_trust(trust, maker).chmod(0o775)
+    found = told(capsys)[1]["trusted keys"]
+    assert (found["standing"], found["remedy"]) == ("worth mending", f"sudo chmod go-w {trust}")
+    trust.chmod(0o755)
+    assert told(capsys)[1]["trusted keys"]["found"] == maker.key
+
+
 def test_settings_that_cannot_be_understood_are_a_fault(capsys, trust: Path):
     (trust / "lowest-version").write_text("newest")
     code, checks = told(capsys)

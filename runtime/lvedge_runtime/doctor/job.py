@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 
 import numpy as np
 
+from lvedge import bundle as bundle_module
 from lvedge.bundle import Bundle, open_bundle, shipped_sha256
 from lvedge.casetable import has_case_table, open_case_table
 from lvedge.errors import LvedgeError
+from lvedge.signature import version_from_text
 from lvedge.trust import trust_folder, trust_from_settings
 from lvedge_runtime.doctor.check import Check, Standing
 from lvedge_runtime.engines import open_engine
@@ -24,10 +27,26 @@ def job_checks() -> Iterator[Check]:
             "bundle", Standing.FAULT, str(err), "lvedge-bundle update FILE, or lvedge-run --bundle FILE"
         )
     else:
-        yield Check("bundle", Standing.USED, f"{bundle.name} {bundle.version}, {bundle.origin}")
+        yield _bundle(bundle)
         yield Check("signature", Standing.USED, _signed(bundle))
         yield _engine(bundle)
     yield _cases()
+
+
+def _bundle(bundle: Bundle) -> Check:
+    """The bundle in use; one that was installed stays in use when a newer lvedge brings a newer one."""
+    found = f"{bundle.name} {bundle.version}, {bundle.origin}"
+    try:
+        shipped = open_bundle(bundle_module.DEFAULT_PATH)
+    except LvedgeError:
+        return Check("bundle", Standing.USED, found)
+    ours, theirs = version_from_text(bundle.version), version_from_text(shipped.version)
+    if ours is None or theirs is None or shipped.name != bundle.name or theirs <= ours:
+        return Check("bundle", Standing.USED, found)
+    remedy = f"lvedge-bundle update {shipped.origin}"
+    return Check(
+        "bundle", Standing.WORTH_MENDING, f"{found}; lvedge ships the newer {shipped.version}", remedy
+    )
 
 
 def _trust() -> Check:
@@ -40,6 +59,9 @@ def _trust() -> Check:
         return Check(
             "trusted keys", Standing.ABSENT, "none: only the bundle that ships and those named are taken"
         )
+    if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        found = f"{', '.join(sorted(trust.keys))}, but others than the owner may write to {folder}"
+        return Check("trusted keys", Standing.WORTH_MENDING, found, f"sudo chmod go-w {folder}")
     rules = [f"{len(trust.revoked)} revoked"] if trust.revoked else []
     rules += [f"lowest version {'.'.join(map(str, trust.lowest))}"] if trust.lowest else []
     return Check("trusted keys", Standing.USED, ", ".join([*sorted(trust.keys), *rules]))
