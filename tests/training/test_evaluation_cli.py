@@ -175,6 +175,8 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
         "subjects",
         "versions",
         "acdc",
+        "refusals",
+        "volumes",
         "york",
         "sunnybrook",
     ]
@@ -200,6 +202,8 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
     assert york["phase_error_live_second_beat"]["mean"] == 1.0
     assert york["complete_slices"] == 1
     assert figures["sunnybrook"]["frames"] == 0
+    assert figures["volumes"]["given"] == 0
+    assert sum(kind["returned"] for kind in figures["refusals"].values()) == 0
     lines = [json.loads(line, parse_constant=refuse) for line in slices.read_text().splitlines()]
     expected = [(u, k, p) for u in SPLIT.subjects("acdc", "test") for p in ("ED", "ES") for k in range(4)]
     assert [(s["subject"], s["slice_index"], s["phase"]) for s in lines] == expected

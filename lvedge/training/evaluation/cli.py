@@ -37,9 +37,11 @@ from lvedge.training.evaluation.lvquan import (
 )
 from lvedge.training.evaluation.other import other_source_figures
 from lvedge.training.evaluation.plot import plot_agreement
+from lvedge.training.evaluation.refusal import refusal_figures
 from lvedge.training.evaluation.still_figure import acdc_figures
 from lvedge.training.evaluation.store import Scores, Store, pooled
 from lvedge.training.evaluation.table import extent, markdown, report
+from lvedge.training.evaluation.volume import volume_figures
 from lvedge.training.stepper import stepper_from_run
 
 SUNNYBROOK_SUBJECTS = ("SCD0000101", "SCD0000201")
@@ -182,6 +184,8 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         "subjects": {**subjects, "named_in": "lvedge/training/data/split.json"},
         "versions": _versions(),
         "acdc": acdc_figures(scores.cold, scores.warm, scores.hand_made, scores.retests),
+        "refusals": refusal_figures(scores.refusals),
+        "volumes": volume_figures(scores.volumes),
         "york": york_figures(scores.beats),
         "sunnybrook": other_source_figures(scores.frames),
     }
@@ -249,6 +253,7 @@ def _tasks(
             tasks += [Task(fold, source, subject, root, starts) for subject in chosen]
             count[source] += len(chosen)
         tasks += [Task(fold, "sunnybrook", subject, root, starts) for subject in SUNNYBROOK_SUBJECTS]
+        tasks.append(Task(fold, "phantom", "without an LV", root, starts))
     return tasks, count
 
 

@@ -24,10 +24,12 @@ from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.data import Split, read_acdc, read_sunnybrook, read_york
 from lvedge.training.evaluation.beat import score_york
 from lvedge.training.evaluation.other import score_frames
+from lvedge.training.evaluation.refusal import phantom_pictures, pictures_of, score_refusals
 from lvedge.training.evaluation.retest import score_retest
 from lvedge.training.evaluation.standin import Drawn, StandIn, drawn_of, stand_in
 from lvedge.training.evaluation.still import score_acdc, score_hand_made
 from lvedge.training.evaluation.store import Scores, Store
+from lvedge.training.evaluation.volume import score_volumes
 from lvedge.training.evaluation.warm import score_warm
 from lvedge.training.stepper import checkpoints_of_run, stepper_from_run
 
@@ -97,12 +99,18 @@ class Scorer:
         if task.source == "sunnybrook":
             frames = score_frames(stepper, quality, list(read_sunnybrook(task.root, task.subject)))
             return Scores(frames=tuple(frames))
+        if task.source == "phantom":
+            return Scores(refusals=tuple(score_refusals(stepper, quality, phantom_pictures())))
         samples = list(read_acdc(task.root, task.subject))
+        cold = score_acdc(stepper, quality, samples, missing.values)
+        volumes = score_volumes(samples, cold)
         return Scores(
-            cold=tuple(score_acdc(stepper, quality, samples, missing.values)),
+            cold=tuple(cold),
             warm=tuple(score_warm(stepper, quality, samples, missing.values)),
             hand_made=tuple(score_hand_made(stepper, quality, samples, missing.values)),
             retests=tuple(score_retest(stepper, quality, samples, missing.values)),
+            volumes=() if volumes is None else (volumes,),
+            refusals=tuple(score_refusals(stepper, quality, pictures_of(samples))),
         )
 
 

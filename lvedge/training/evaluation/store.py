@@ -12,8 +12,10 @@ import numpy as np
 
 from lvedge.training.evaluation.beat import ScoredBeat
 from lvedge.training.evaluation.other import ScoredFrame
+from lvedge.training.evaluation.refusal import Refusal
 from lvedge.training.evaluation.retest import Retest
 from lvedge.training.evaluation.still import ScoredSlice
+from lvedge.training.evaluation.volume import ScoredVolumes
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Scores:
         retests: versions of one slice.
         beats: york's.
         frames: of sources that nothing was trained on.
+        volumes: of acdc's stacks.
+        refusals: of pictures without an LV, by kind.
     """
 
     cold: tuple[ScoredSlice, ...] = ()
@@ -35,6 +39,8 @@ class Scores:
     retests: tuple[Retest, ...] = ()
     beats: tuple[ScoredBeat, ...] = ()
     frames: tuple[ScoredFrame, ...] = ()
+    volumes: tuple[ScoredVolumes, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 KINDS: Mapping[str, type] = {
@@ -44,6 +50,8 @@ KINDS: Mapping[str, type] = {
     "retests": Retest,
     "beats": ScoredBeat,
     "frames": ScoredFrame,
+    "volumes": ScoredVolumes,
+    "refusals": Refusal,
 }
 
 

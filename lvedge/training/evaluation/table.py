@@ -113,6 +113,16 @@ def report(figures: Mapping[str, Any]) -> str:
     if "retest" in acdc:
         words = "Standard deviation of the regressed values over versions of one slice."
         parts += ["## Test and retest", words, _joined(_retest(acdc["retest"]))]
+    if figures.get("refusals"):
+        words = "Pictures without a short-axis LV, each measured by itself: none should be returned."
+        parts += ["## Refused", words, _joined(_refusals(figures["refusals"]))]
+    if figures.get("volumes", {}).get("given"):
+        volumes = figures["volumes"]
+        words = (
+            f"Disc summation over the returned slices against that over the drawn ones, one frame each; "
+            f"given for {volumes['given']} of {volumes['subjects']} subjects."
+        )
+        parts += ["## Whole stacks", words, _joined(_volumes(volumes))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -227,6 +237,28 @@ def _parted(figures: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
             for part, f in figures.items()
         ),
     )
+
+
+def _refusals(figures: Mapping[str, Any]) -> list[str]:
+    head = ("what is shown", "pictures", "LV returned", "refused")
+    rows = (
+        (kind, str(entry["shown"]), str(entry["returned"]), f"{100 * entry['refused']:.1f} %")
+        for kind, entry in figures.items()
+    )
+    return _table(head, rows)
+
+
+VOLUMES = (("edv_ml", "EDV, ml"), ("esv_ml", "ESV, ml"), ("ef_percent", "EF, %"), ("mass_g", "mass, g"))
+
+
+def _volumes(figures: Mapping[str, Any]) -> list[str]:
+    def row(key: str, title: str) -> Sequence[str]:
+        entry = figures[key]
+        low, high = entry["limits_of_agreement"]
+        r = "none" if entry["pearson_r"] is None else f"{entry['pearson_r']:.3f}"
+        return title, f"{entry['mae']:.1f}", f"{entry['bias']:.1f}", f"{low:.1f} .. {high:.1f}", r
+
+    return _table(("value", "MAE", "bias", "limits of agreement", "r"), (row(*which) for which in VOLUMES))
 
 
 def _retest(figures: Mapping[str, Any]) -> list[str]:
