@@ -269,13 +269,15 @@ def test_int8_emulated_is_the_graph_as_it_is_written(exported: Exported, int8: b
     emulated = session_from_bytes(emulated_from_int8(int8), "step")
     full = session_from_bytes(exported.graphs["step"], "step")
     inputs = {"frame": clips(exported.shapes, 1)[0].views[:1], **State.zeros(exported.shapes).as_inputs()}
-    names = ("mask", "indices")
-    for name, found, expected, exact in zip(
-        names, *(session.run(names, inputs) for session in (emulated, plain, full)), strict=True
-    ):
-        span = float(exact.max() - exact.min())
-        assert np.abs(found - expected).max() < 1e-3 * span, name
-        assert np.abs(exact - expected).max() > 1e-3 * span, name
+    sessions = {"emulated": emulated, "written": plain, "fp32": full}
+    mask, indices = (
+        {name: session.run([output], inputs)[0] for name, session in sessions.items()}
+        for output in ("mask", "indices")
+    )
+    for found in (mask, indices):
+        span = float(np.ptp(found["fp32"]))
+        assert np.abs(found["emulated"] - found["written"]).max() < 1e-3 * span
+    assert np.abs(mask["fp32"] - mask["written"]).max() > 1e-2 * float(np.ptp(mask["fp32"]))
 
 
 def test_drift_is_walked_with_carried_state(
@@ -289,9 +291,6 @@ def test_drift_is_walked_with_carried_state(
         drift.by_kind, (40,)
     )
     assert drift.largest["thickness_mm"] < 1e-3
-    state = State.zeros(exported.shapes)
-    for k in range(40):
-        state = reference.step(clip.views[k % len(clip.views)][None], state).state
     with exported.engine() as engine:
         cold = drift_of(reference, {"fp32": engine}, Clip("one", clip.views[:1], clip.frames[:1]), steps=2)
     assert cold["fp32"].by_kind["state"].shape == (2,)
