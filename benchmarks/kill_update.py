@@ -2,8 +2,8 @@
 
     python benchmarks/kill_update.py --kills 300 --out benchmarks/results/kill_update.json
 
-A worker installs two versions and goes back, over and over; it is killed (SIGKILL) at a random moment. Each
-time one of the two has to be in use, whole, going back has to be possible, and the next update to succeed.
+A worker installs three versions and goes back, over and over; it is killed (SIGKILL) at a random moment. Each
+time one of them has to be in use, whole, going back has to be possible, and the next update to succeed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
-from lvedge.bundle import Bundle, bundle_store, open_bundle, sign_bundle
+from signing import Maker, write_tiny, write_trust
+
+from lvedge.bundle import Bundle, bundle_store, sign_bundle
 from lvedge.casetable import CaseTable
 from lvedge.casetable.cli import main as cases_main
 from lvedge.casetable.table import case_table_store
 from lvedge.store import HOME_VARIABLE, NONE, SHIPPED, Store
-from lvedge.trust import NO_RULES, TRUST_VARIABLE, trust_from_settings
+from lvedge.trust import TRUST_VARIABLE, trust_from_settings
 
+CARD = "all about it\n" * 160_000
 MOST_STEPS = 6
-"""A round of the worker is two updates and a rollback."""
+"""A round of the worker is three updates and a rollback."""
 LONGEST_S = 0.05
 """About what a step takes, its waiting for the disk included."""
 
@@ -45,31 +47,28 @@ def store_of(kind: str) -> Installed:
     return bundle_store(trust_from_settings()) if kind == "bundle" else case_table_store()
 
 
-def versions_of(kind: str, folder: Path, bundle: Path | None) -> list[bytes]:
-    """Two versions to install; for bundles the trusted key is made as well, into ``$LVEDGE_TRUST``.
+def versions_of(kind: str, folder: Path) -> list[bytes]:
+    """Three versions to install, so that each update writes a file that is not there any more.
 
     Args:
-        kind: "bundle" or "cases".
-        folder: where they go.
-        bundle: what is signed; None for the bundle that ships.
+        kind: "bundle" or "cases"; bundles are small, with a card of 2 MB, and their key is trusted.
+        folder: where they are made.
     """
+    numbers = ("1", "2", "3")
     if kind == "cases":
         rules = folder / "rules.csv"
         rules.write_text(
             "scope,conditions,case,label,severity,source\ncycle,fac < 0.4,weak,consistent with weak,2,us\n"
         )
-        paths = folder / "1.sqlite", folder / "2.sqlite"
-        for number, path in enumerate(paths, start=1):
-            cases_main(["make", str(path), "--rules", str(rules), "--table-version", str(number)])
-        return [path.read_bytes() for path in paths]
-    keys = [Ed25519PrivateKey.generate() for _ in range(2)]
-    unsigned = open_bundle(bundle, NO_RULES)
-    paths = folder / "1.lvedge", folder / "2.lvedge"
-    for key, path in zip(keys, paths, strict=True):
-        pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (Path(os.environ[TRUST_VARIABLE]) / f"{path.stem}.pem").write_bytes(pem)
-        sign_bundle(unsigned, key, path)
-    return [path.read_bytes() for path in paths]
+        for number in numbers:
+            cases_main(["make", str(folder / number), "--rules", str(rules), "--table-version", number])
+    else:
+        maker = Maker()
+        write_trust(Path(os.environ[TRUST_VARIABLE]), maker)
+        for number in numbers:
+            bundle = write_tiny(folder / number, number, card=CARD)
+            sign_bundle(bundle, maker.private, folder / number)
+    return [(folder / number).read_bytes() for number in numbers]
 
 
 def kill_once(kind: str, versions: Sequence[bytes], after: int, delay_s: float) -> int:
@@ -138,7 +137,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=300, help="how many of each kind")
     parser.add_argument("--seed", type=int, default=1, help="of the random times")
-    parser.add_argument("--bundle", type=Path, help="what is signed and installed (default: what ships)")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     options = parser.parse_args()
     commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
@@ -149,7 +147,7 @@ def main() -> None:
             for variable in (HOME_VARIABLE, TRUST_VARIABLE):
                 (folder / variable).mkdir()
                 os.environ[variable] = str(folder / variable)
-            versions = versions_of(kind, folder, options.bundle)
+            versions = versions_of(kind, folder)
             left: Counter[str] = Counter()
             steps = []
             for _ in range(options.kills):

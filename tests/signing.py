@@ -47,7 +47,7 @@ def trusting(*makers: Maker, **rules: object) -> Trust:
     return Trust({maker.key: maker.public for maker in makers}, **rules)  # type: ignore[arg-type]
 
 
-def write_tiny(path: Path, version: str = "7", name: str = "tiny") -> Bundle:
+def write_tiny(path: Path, version: str = "7", name: str = "tiny", card: str = "# Tiny\n") -> Bundle:
     """An unsigned bundle."""
     return write_bundle(
         path,
@@ -55,7 +55,7 @@ def write_tiny(path: Path, version: str = "7", name: str = "tiny") -> Bundle:
         graphs=tiny_graphs(),
         about={**ABOUT, "version": version, "name": name},
         licence="CC0.\n",
-        model_card="# Tiny\n",
+        model_card=card,
     )
 
 

@@ -17,7 +17,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from signing import write_tiny
 from thing_store import MARK, SHIPPED_TEXT, RefusedError, anything, content, store
 
 from lvedge.errors import LvedgeError, StoreError
@@ -323,7 +322,6 @@ def test_the_power_cuts_of_that_test_break_a_store_that_does_not_flush(home: Pat
 KILLED_AT = """
 import os, shutil, signal, sys
 sys.path[:0] = {paths!r}
-from signing import write_tiny
 from thing_store import anything, content, store
 
 home = {home!r}
@@ -373,9 +371,8 @@ def test_killed_at_each_of_its_steps_it_leaves_the_old_or_the_new_one(home: Path
 
 def test_killed_at_random_moments_it_leaves_the_old_or_the_new_one(tmp_path: Path):
     """Six kills of each kind; ``make long`` does hundreds."""
-    write_tiny(tmp_path / "tiny.lvedge")
     script, out = ROOT / "benchmarks" / "kill_update.py", tmp_path / "out.json"
-    options = ["--kills", "6", "--bundle", str(tmp_path / "tiny.lvedge"), "--out", str(out)]
+    options = ["--kills", "6", "--out", str(out)]
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, str(script), *options],
