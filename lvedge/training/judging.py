@@ -41,7 +41,7 @@ ROUNDS = 50
 FLAGGED = 0.1
 """The worst tenth of the frames that quality was fitted on is flagged."""
 
-MISSED = 0.01
+MISSED = 0.005
 """Share of the mid slices that presence was fitted on, degraded ones too, that are given up as unlikely."""
 
 
