@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lvedge.training.evaluation import GROUPS
+from lvedge.training.evaluation.figure import GROUPS
 
 CLEAN = "as it is"
 SILENT = "silently so"
