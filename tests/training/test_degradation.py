@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy")
 from heart_samples import healthy, sample_of, soft_labels
 from numpy.typing import NDArray
 
