@@ -12,6 +12,9 @@ from typing import Any
 OTHERWISE = ("latency_ms",)
 """Keys that two runs may fill differently."""
 
+LAST_DIGIT = 1.001e-3
+"""Results carry three decimals: values that are equal may be rounded to neighbours."""
+
 
 def main() -> str | None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -46,7 +49,7 @@ def differences(where: str, one: Any, other: Any) -> Iterator[tuple[str, Any, An
         for number, pair in enumerate(zip(one, other, strict=True)):
             yield from differences(f"{where}[{number}]", *pair)
     elif isinstance(one, float) and isinstance(other, float):
-        yield where, one, other, abs(one - other) / max(1.0, abs(one), abs(other))
+        yield where, one, other, max(abs(one - other) - LAST_DIGIT, 0.0) / max(1.0, abs(one), abs(other))
     else:
         yield where, one, other, 0.0 if one == other else float("inf")
 
