@@ -12,28 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvedge.archive import MOST_BYTES, archive_bytes, entries_from_archive
-from lvedge.contract import (
-    CONTRACT_VERSION,
-    LOCATOR_INPUTS,
-    LOCATOR_OUTPUTS,
-    REPLAY_INPUTS,
-    REPLAY_OUTPUTS,
-    STEP_INPUTS,
-    STEP_OUTPUTS,
-    ContractShapes,
-)
+from lvedge.contract import CONTRACT_VERSION, ContractShapes
 from lvedge.disk import write_whole
 from lvedge.errors import BundleError, TrustError
+from lvedge.graph import GRAPHS, check_graph
 from lvedge.indices import IndexLayout
 from lvedge.manifest import check_statements, json_object
-from lvedge.onnxscan import FLOAT, GraphTensor, scan_graph
 from lvedge.signature import SIGNATURE, Signature, read_signature, signature_of
 from lvedge.store import Store
 from lvedge.trust import NO_RULES, Trust, trust_from_settings
@@ -47,20 +38,9 @@ DEFAULT_PATH = Path(__file__).resolve().parent / "weights" / "default.lvedge"
 CHECKSUM = "default.lvedge.sha256"
 """Beside it, its SHA-256 as ``sha256sum`` writes it: the one unsigned bundle that is taken unasked."""
 
-GRAPHS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
-    "step": (STEP_INPUTS, STEP_OUTPUTS),
-    "replay": (REPLAY_INPUTS, REPLAY_OUTPUTS),
-    "locator": (LOCATOR_INPUTS, LOCATOR_OUTPUTS),
-}
-"""Name of a graph to its inputs and outputs."""
-
 MANIFEST, LICENCE, MODEL_CARD = "manifest.json", "LICENSE", "model-card.md"
 ENTRIES = (*(f"{name}.onnx" for name in GRAPHS), LICENCE, MODEL_CARD)
 """What a bundle holds beside its manifest and its signature, all of it and in this order."""
-
-STANDARD_DOMAINS = frozenset(("", "ai.onnx"))
-NEWEST_OPSET, NEWEST_IR = 18, 10
-"""What TensorRT 10.1 and ONNX Runtime 1.20 still take."""
 
 _LARGEST_SIZE = 4096
 _LARGEST_MM = 100.0
@@ -185,7 +165,11 @@ def bundle_from_bytes(data: bytes, origin: str = "in memory", trust: Trust = NO_
         BundleError: as for ``open_bundle``.
         TrustError: likewise.
     """
-    sha256 = hashlib.sha256(data).hexdigest()
+    return _checked(data, hashlib.sha256(data).hexdigest(), origin, trust)
+
+
+def _checked(data: bytes, sha256: str, origin: str, trust: Trust) -> Bundle:
+    """As ``bundle_from_bytes``, for bytes whose hash is known."""
     try:
         trust.check_file(sha256)
         entries = entries_from_archive(data)
@@ -220,11 +204,12 @@ def _shipped(trust: Trust) -> Bundle:
     if not DEFAULT_PATH.is_file():
         raise BundleError("this build of lvedge ships no weights: name a bundle with --bundle")
     data = read_bundle_file(DEFAULT_PATH)
-    if hashlib.sha256(data).hexdigest() != shipped_sha256():
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != shipped_sha256():
         raise BundleError(
             f"{DEFAULT_PATH} is not the bundle that this lvedge was built with: install lvedge again"
         )
-    return bundle_from_bytes(data, str(DEFAULT_PATH), trust)
+    return _checked(data, sha256, str(DEFAULT_PATH), trust)
 
 
 def sign_bundle(bundle: Bundle, private_key: Ed25519PrivateKey, path: Path) -> Bundle:
@@ -357,50 +342,3 @@ def _check_statement(signature: Signature | None, manifest: Mapping[str, Any]) -
 
 def _fingerprint(entry: bytes) -> dict[str, object]:
     return {"sha256": hashlib.sha256(entry).hexdigest(), "size": len(entry)}
-
-
-def check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
-    """Refuse a graph that reads other files, needs other operators, or has other inputs and outputs.
-
-    Raises:
-        BundleError: naming what the bundle holds; it begins with "holds a ... graph".
-    """
-    try:
-        scan = scan_graph(data)
-    except BundleError as err:
-        raise BundleError(f"holds a {name} graph that {err}") from err
-    if scan.external:
-        raise BundleError(f"holds a {name} graph whose weights lie in another file: refused")
-    foreign = sorted((scan.domains | set(scan.opsets)) - STANDARD_DOMAINS)
-    if foreign or scan.functions:
-        named = ", ".join(map(repr, foreign)) or "functions of its own"
-        raise BundleError(f"holds a {name} graph with operators from outside the ONNX standard ({named})")
-    opset = max(scan.opsets.values(), default=0)
-    if not 0 < opset <= NEWEST_OPSET or not 0 < scan.ir_version <= NEWEST_IR:
-        raise BundleError(
-            f"holds a {name} graph of opset {opset} and IR {scan.ir_version},"
-            f" newer than {NEWEST_OPSET} and {NEWEST_IR}"
-        )
-    inputs, outputs = GRAPHS[name]
-    for what, stated, expected in (("takes", scan.inputs, inputs), ("gives", scan.outputs, outputs)):
-        _check_tensors(name, what, stated, _expected(name, expected, shapes))
-
-
-def _expected(graph: str, names: Sequence[str], shapes: ContractShapes) -> dict[str, tuple[int, ...]]:
-    """Tensor to shape without its batch dimension; the locator's ``frame`` is another than the step's."""
-    found = {name: shapes.tensor_shape(name) for name in names}
-    if graph == "locator" and "frame" in found:
-        found["frame"] = shapes.locator_shape
-    return found
-
-
-def _check_tensors(
-    graph: str, what: str, stated: Sequence[GraphTensor], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    if [tensor.name for tensor in stated] != list(expected):
-        named = ", ".join(repr(tensor.name[:40]) for tensor in stated[:12])
-        raise BundleError(f"holds a {graph} graph that {what} {named} and not {', '.join(expected)}")
-    for tensor in stated:
-        batch, *rest = tensor.shape or (0,)
-        if tensor.element != FLOAT or not isinstance(batch, str) or tuple(rest) != expected[tensor.name]:
-            raise BundleError(f"holds a {graph} graph that {what} {tensor.name} in another shape or type")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvedge.bundle import (
-    GRAPHS,
     LICENCE,
     MODEL_CARD,
     Bundle,
@@ -26,6 +25,7 @@ from lvedge.bundle import (
 )
 from lvedge.disk import write_whole
 from lvedge.errors import BundleError, LvedgeError, TrustError, UsageError
+from lvedge.graph import GRAPHS
 from lvedge.manifest import json_object
 from lvedge.signature import key_id, private_key_from_pem, public_key_from_pem, version_from_text
 from lvedge.trust import Trust, trust_from_settings

@@ -13,8 +13,8 @@ import onnxslim
 import torch
 from torch import nn
 
-from lvedge.bundle import GRAPHS, NEWEST_OPSET
 from lvedge.contract import ContractShapes
+from lvedge.graph import GRAPHS, NEWEST_OPSET
 from lvedge_export.finish import ExportError, finished
 from lvedge_export.graph import example_inputs, folded
 

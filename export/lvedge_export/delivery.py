@@ -13,9 +13,9 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from lvedge import __version__
-from lvedge.bundle import GRAPHS, NEWEST_IR, NEWEST_OPSET
 from lvedge.contract import Stepper
 from lvedge.errors import DataError, UsageError
+from lvedge.graph import GRAPHS, NEWEST_IR, NEWEST_OPSET
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.stepper import TorchStepper
 from lvedge_export.clip import Clip, sample_of_clips

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from lvedge import __version__
-from lvedge.bundle import NEWEST_IR
 from lvedge.contract import CONTRACT_VERSION, ContractShapes
 from lvedge.errors import LvedgeError
+from lvedge.graph import NEWEST_IR
 from lvedge_export.lint import faults
 
 GLUE = "glue"

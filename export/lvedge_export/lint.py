@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto
 
-from lvedge.bundle import check_graph
 from lvedge.contract import ContractShapes
 from lvedge.errors import BundleError
+from lvedge.graph import check_graph
 
 OLDEST_OPSET = 17
 

@@ -14,9 +14,10 @@ from typing import Any
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lvedge.bundle import NEWEST_OPSET, Bundle, write_bundle
+from lvedge.bundle import Bundle, write_bundle
 from lvedge.contract import ContractShapes
 from lvedge.errors import DataError, UsageError
+from lvedge.graph import NEWEST_OPSET
 from lvedge.network.config import contract_shapes
 from lvedge.network.locator import Locator
 from lvedge.network.model import LeftVentricleNetwork

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from scored_records import scored as scored_slice
+
 from benchmarks.baselines.compare import compare, main, means_of_ours, read_slices, verdict
 from benchmarks.baselines.result import (
     LINES,
@@ -36,28 +38,7 @@ BY_KEY = {line.key: line for line in LINES}
 
 def scored(subject: str, off: float = 0.0, **changes: Any) -> ScoredSlice:
     """A mid slice whose every value is off by so much."""
-    slice_ = ScoredSlice(
-        subject=subject,
-        slice_index=4,
-        phase="ED",
-        group="NOR",
-        spacing_mm=1.5,
-        level=0.5,
-        has_lv=True,
-        mid=True,
-        found=True,
-        flagged=False,
-        mirrored=False,
-        truth=TRUTH,
-        regressed=TRUTH + off,
-        geometric=TRUTH,
-        centre_mm=1.0,
-        septum_deg=3.0,
-        dice=(0.9, 0.8),
-        hausdorff_mm=np.zeros(4),
-        quality=0.5,
-    )
-    return replace(slice_, **changes)
+    return scored_slice(subject, off, **{"septum_deg": 3.0, "hausdorff_mm": np.zeros(4), **changes})
 
 
 def beat(subject: str, **changes: Any) -> ScoredBeat:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from signing import Maker, trusting, write_signed, write_tiny, write_trust
 from tiny_bundle import ABOUT
 
-from lvedge import bundle, manifest
+from lvedge import bundle, graph, manifest
 from lvedge.archive import archive_bytes, entries_from_archive
 from lvedge.bundle import MANIFEST, SIGNATURE, Bundle, bundle_from_bytes, open_bundle
 from lvedge.errors import BundleError, LvedgeError, TrustError, UsageError
@@ -52,7 +52,7 @@ def nothing_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("parsed before it was trusted")
 
     monkeypatch.setattr(manifest.json, "loads", parse)
-    monkeypatch.setattr(bundle, "scan_graph", parse)
+    monkeypatch.setattr(graph, "scan_graph", parse)
 
 
 def opened(data: bytes, trust: Trust = NO_RULES) -> Bundle:

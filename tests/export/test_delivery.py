@@ -17,7 +17,8 @@ pytest.importorskip("onnxslim")
 from data_folder import SPLIT, write_data  # noqa: E402
 from small_run import STEM, scaled_stem  # noqa: E402
 
-from lvedge.bundle import GRAPHS, Bundle  # noqa: E402
+from lvedge.bundle import Bundle  # noqa: E402
+from lvedge.graph import GRAPHS  # noqa: E402
 from lvedge_export import convert, delivery, error  # noqa: E402
 from lvedge_export.cli import main  # noqa: E402
 from lvedge_export.convert import onnx_from_graph  # noqa: E402

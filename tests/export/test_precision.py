@@ -17,8 +17,9 @@ pytest.importorskip("onnxslim")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from small_run import STEM, clips, scaled_stem  # noqa: E402
 
-from lvedge.bundle import GRAPHS, Bundle  # noqa: E402
+from lvedge.bundle import Bundle  # noqa: E402
 from lvedge.contract import State  # noqa: E402
+from lvedge.graph import GRAPHS  # noqa: E402
 from lvedge.training.stepper import TorchStepper  # noqa: E402
 from lvedge_export import precision  # noqa: E402
 from lvedge_export.clip import phantom_clips, sample_of_clips  # noqa: E402

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from lvedge.disk import part_path
 from lvedge.indices import Indices
 from lvedge.measurement import Measurement
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
-from lvedge_runtime.sinks.output import part_path, unwritable
+from lvedge_runtime.sinks.output import unwritable
 from lvedge_runtime.sinks.record import Record, frame_record, number
 
 _PLAIN = ("series", "slice", "frame", "time_ms", "measured", "reason")
