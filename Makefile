@@ -24,7 +24,7 @@ explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
 long: ## updates and rollbacks killed at hundreds of random moments, figures as JSON
-	$(PYTHON) benchmarks/kill_update.py --kills 300 --out benchmarks/results/kill_update.json
+	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .

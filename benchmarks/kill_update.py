@@ -1,6 +1,6 @@
 """Kills updates and rollbacks of the bundle and the case table at random moments, and looks at what is left.
 
-    python benchmarks/kill_update.py --kills 300 --out benchmarks/results/kill_update.json
+    python -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 
 A worker installs three versions and goes back, over and over; it is killed (SIGKILL) at a random moment. Each
 time one of them has to be in use, whole, going back has to be possible, and the next update to succeed.
@@ -14,7 +14,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from signing import Maker, write_tiny, write_trust
 
+from benchmarks.provenance import provenance
 from lvedge.bundle import Bundle, bundle_store, sign_bundle
 from lvedge.casetable import CaseTable
 from lvedge.casetable.cli import main as cases_main
@@ -38,6 +38,9 @@ MOST_STEPS = 6
 """A round of the worker is three updates and a rollback."""
 LONGEST_S = 0.05
 """About what a step takes, its waiting for the disk included."""
+
+MEASURES = ("lvedge/store.py", "lvedge/disk.py", "lvedge/bundle.py", "lvedge/casetable/table.py")
+"""Where an update happens."""
 
 Installed = Store[Bundle] | Store[CaseTable]
 
@@ -127,19 +130,15 @@ def check_left(kind: str, versions: Sequence[bytes]) -> str:
     return "shipped" if state.current == SHIPPED else "installed"
 
 
-def git(*arguments: str) -> str:
-    """What git says; nothing outside a checkout."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=300, help="how many of each kind")
     parser.add_argument("--seed", type=int, default=1, help="of the random times")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
     options = parser.parse_args()
-    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
+    head = provenance(
+        f"python -m benchmarks.kill_update --kills {options.kills} --seed {options.seed}", MEASURES
+    )
     drawn, found = random.Random(options.seed), {}
     for kind in ("bundle", "cases"):
         with TemporaryDirectory() as name:
@@ -157,14 +156,8 @@ def main() -> None:
                 left["cut while a file was written"] += bool(parts)
                 left[check_left(kind, versions)] += 1
         found[kind] = {"kills": options.kills, "broken": 0, "steps_done": sum(steps), **left}
-    content = {
-        "command": f"python benchmarks/kill_update.py --kills {options.kills} --seed {options.seed}",
-        "commit": commit,
-        "uncommitted_changes": bool(changed),
-        "python": sys.version.split()[0],
-        "results": found,
-    }
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if head:
+        options.out.write_text(json.dumps({**head, "results": found}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
 
