@@ -64,7 +64,8 @@ def versions_of(kind: str, folder: Path) -> list[bytes]:
             "scope,conditions,case,label,severity,source\ncycle,fac < 0.4,weak,consistent with weak,2,us\n"
         )
         for number in numbers:
-            cases_main(["make", str(folder / number), "--rules", str(rules), "--table-version", number])
+            with contextlib.redirect_stdout(sys.stderr):
+                cases_main(["make", str(folder / number), "--rules", str(rules), "--table-version", number])
     else:
         maker = Maker()
         write_trust(Path(os.environ[TRUST_VARIABLE]), maker)
