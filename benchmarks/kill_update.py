@@ -137,9 +137,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the random times")
     parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
     options = parser.parse_args()
-    head = provenance(
-        f"python -m benchmarks.kill_update --kills {options.kills} --seed {options.seed}", MEASURES
-    )
+    command = f"python -m benchmarks.kill_update --kills {options.kills} --seed {options.seed}"
+    head = provenance(command, MEASURES) if options.out else None
     drawn, found = random.Random(options.seed), {}
     for kind in ("bundle", "cases"):
         with TemporaryDirectory() as name:
