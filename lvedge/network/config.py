@@ -34,8 +34,8 @@ class NetworkConfig:
         radii: radial samples of the polar reading, half a pixel apart.
         regression_state: width of the regression LSTM.
         phase_state: width of the phase LSTM.
-        cell_limit: how far from 0 a cell of either LSTM may go. A frame moves it by less than 1, so that no clip
-            of up to so many frames, and none in training, notices.
+        cell_limit: how far from 0 a cell of either LSTM may go. A frame moves it by less than 1, so that no
+            clip of up to so many frames, and none in training, notices.
     """
 
     layout: IndexLayout = DEFAULT_LAYOUT
