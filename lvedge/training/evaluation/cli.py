@@ -36,12 +36,15 @@ from lvedge.training.evaluation.lvquan import (
     score_lvquan18,
 )
 from lvedge.training.evaluation.other import other_source_figures
-from lvedge.training.evaluation.plot import plot_agreement
+from lvedge.training.evaluation.plot import plot_agreement, plot_risk_coverage
+from lvedge.training.evaluation.quality_figure import quality_figures
 from lvedge.training.evaluation.refusal import refusal_figures
+from lvedge.training.evaluation.retrieval import retrieval_figures
 from lvedge.training.evaluation.still_figure import acdc_figures
 from lvedge.training.evaluation.store import Scores, Store, pooled
 from lvedge.training.evaluation.table import extent, markdown, report
 from lvedge.training.evaluation.volume import volume_figures
+from lvedge.training.references import read_beats
 from lvedge.training.stepper import stepper_from_run
 
 SUNNYBROOK_SUBJECTS = ("SCD0000101", "SCD0000201")
@@ -184,6 +187,8 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         "subjects": {**subjects, "named_in": "lvedge/training/data/split.json"},
         "versions": _versions(),
         "acdc": acdc_figures(scores.cold, scores.warm, scores.hand_made, scores.retests),
+        "quality": {"cold": quality_figures(scores.cold), "warm": quality_figures(scores.warm)},
+        "retrieval": _retrieval(options, root, folds, scores),
         "refusals": refusal_figures(scores.refusals),
         "volumes": volume_figures(scores.volumes),
         "york": york_figures(scores.beats),
@@ -195,7 +200,18 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     _write(options.slices, "".join(json.dumps(s.as_json()) + "\n" for s in scores.cold))
     if options.plots:
         plot_agreement([s for s in scores.cold if s.mid], Path(options.plots))
+        plot_risk_coverage(figures["quality"], Path(options.plots))
     return 0
+
+
+def _retrieval(
+    options: argparse.Namespace, root: Path, folds: Sequence[tuple[int, Path]], scores: Scores
+) -> dict[str, Any]:
+    """Figures of the case table; none where the subjects in question are those of the table."""
+    if options.part != "test":
+        return {"subjects": 0}
+    left_out = [read_split(fold=k).subjects("acdc", "test") for k, _ in folds]
+    return retrieval_figures(scores.warm, read_beats(root), left_out)
 
 
 def check_complete(scores: Scores) -> None:
