@@ -133,7 +133,8 @@ def _fit(folder: Path, root: Path, split: Split) -> None:
     subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
     frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
     features, gross = frames.features[frames.judged], frames.gross[frames.judged]
-    model = replace(fit_quality(features, gross), presence=fit_presence(frames))
+    quality = fit_quality(features, gross, frames.as_is[frames.judged])
+    model = replace(quality, presence=fit_presence(frames))
     said = np.array([model.quality(row) for row in features])
     parted = auroc(said, gross)
     fitted = {
