@@ -90,6 +90,8 @@ def compiled_from_bytes(graph: bytes, name: str, threads: int = 1, precision: st
         "PERFORMANCE_HINT": "LATENCY",
         # Which core runs what is the system's to decide: others run here too.
         "ENABLE_CPU_PINNING": False,
+        # INT8 graphs as they are written, in float32: its own INT8 kernels gave another mask without VNNI.
+        "LP_TRANSFORMS_MODE": False,
     }
     try:
         return core.compile_model(core.read_model(graph), "CPU", settings)
