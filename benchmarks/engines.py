@@ -117,8 +117,8 @@ def starts(rounds: int) -> dict[str, Any]:
 def main(args: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=300, help="calls of each kind (default: 300)")
-    parser.add_argument("--starts", type=int, default=12, help="starts of each engine (default: 12)")
+    parser.add_argument("--rounds", type=int, default=150, help="calls of each kind (default: 150)")
+    parser.add_argument("--starts", type=int, default=6, help="starts of each engine (default: 6)")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     options = parser.parse_args(args)
     onnxruntime, openvino = import_onnxruntime(), import_openvino()
