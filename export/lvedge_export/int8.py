@@ -24,7 +24,7 @@ from lvedge_export.clip import Clip
 from lvedge_export.engine import Exported
 from lvedge_export.finish import finished, part_of
 from lvedge_export.reach import calls
-from lvedge_runtime.engines.onnxruntime_cpu import session_from_bytes
+from lvedge_runtime.engines.onnxruntime_base import session_from_bytes
 
 PARTS = {"step": ("segmentation", "convolution"), "locator": ("stem", "down", "context", "up", "maps")}
 """Where the convolutions are. What reads the mask, remembers and classifies stays in FP32."""

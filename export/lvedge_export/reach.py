@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lvedge.contract import NEXT_SUFFIX, ContractShapes, Floats, State
 from lvedge_export.clip import Clip
 from lvedge_export.half import LARGEST
-from lvedge_runtime.engines.onnxruntime_cpu import session_from_bytes
+from lvedge_runtime.engines.onnxruntime_base import session_from_bytes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

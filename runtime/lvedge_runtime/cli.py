@@ -145,7 +145,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         default="auto",
         metavar="NAME",
-        help="what runs the network (default: auto, the fastest here)",
+        help="what runs the network: onnxruntime-tensorrt, onnxruntime-cuda, openvino-bf16, openvino, "
+        "onnxruntime-cpu, or auto, the best that works here (default)",
     )
     with_what.add_argument(
         "--threads", type=_count, default=1, metavar="N", help="threads of the engine (default: 1)"
@@ -153,7 +154,13 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no notices; errors and refusals are still told")
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument(
+        "--quiet", action="store_true", help="no notices; errors and refusals are still told"
+    )
+    how_much.add_argument(
+        "--verbose", action="store_true", help="also say which engines were passed over, and why"
+    )
     parser.add_argument("--version", action="version", version=f"lvedge {__version__}")
     return parser
 
@@ -181,6 +188,9 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
     with ExitStack() as open_things:
         # The engine first: it gets ready in the background while the source is looked through.
         engine = open_things.enter_context(open_engine(bundle, options.engine, options.threads))
+        for other in engine.passed_over:
+            if options.verbose or (other.was_tried and not options.quiet):
+                _say(f"engine {other.engine} passed over: {other.reason}")
 
         from lvedge.quality import DEFAULT_QUALITY, QualityModel
         from lvedge_runtime.sinks import RunContext, has_standard_output

@@ -14,6 +14,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxslim")
 
+from engines_here import engines  # noqa: E402
 from small_run import NETWORK, STEPS, clips  # noqa: E402
 
 from lvedge.bundle import GRAPHS, Bundle  # noqa: E402
@@ -113,15 +114,18 @@ def test_folding_changes_nothing(run_folder: Path) -> None:
     assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in run.network.modules())
 
 
-def test_streaming_equals_offline(run_folder: Path, reference: TorchStepper, small: Bundle) -> None:
-    """Torch over the whole clip, torch step by step, ONNX Runtime step by step; three streams at once."""
+@pytest.mark.parametrize("name", engines())
+def test_streaming_equals_offline(
+    run_folder: Path, reference: TorchStepper, small: Bundle, name: str
+) -> None:
+    """Torch over the whole clip, torch step by step, an engine step by step; three streams at once."""
     rng = np.random.default_rng(2)
     clip = rng.random((BATCH, STEPS, *small.shapes.tensor_shape("frame")), dtype=np.float32)
     run = read_run(run_folder)
     with torch.no_grad():
         seen, steps = run.network(torch.from_numpy(clip))
     views = [np.ascontiguousarray(clip[:, t]) for t in range(STEPS)]
-    with open_engine(small) as engine:
+    with open_engine(small, name) as engine:
         streams = [walked(s, views, State.zeros(small.shapes, BATCH)) for s in (reference, engine)]
     for stream in streams:
         for part in (small.shapes.layout.rwt, small.shapes.layout.dims, small.shapes.layout.areas):
@@ -133,14 +137,15 @@ def test_streaming_equals_offline(run_folder: Path, reference: TorchStepper, sma
             close(array, steps[-1].state[k])
 
 
-def test_the_second_pass_of_a_closed_beat_equals_replay(run_folder: Path, small: Bundle) -> None:
-    """The clip played twice in torch; stepped once and replayed once in ONNX Runtime."""
+@pytest.mark.parametrize("name", engines())
+def test_the_second_pass_of_a_closed_beat_equals_replay(run_folder: Path, small: Bundle, name: str) -> None:
+    """The clip played twice in torch; stepped once and replayed once in an engine."""
     rng = np.random.default_rng(4)
     clip = rng.random((1, STEPS, *small.shapes.tensor_shape("frame")), dtype=np.float32)
     with torch.no_grad():
         _, steps = read_run(run_folder).network(torch.from_numpy(np.concatenate([clip, clip], axis=1)))
     expected = steps[STEPS:]
-    with open_engine(small) as engine:
+    with open_engine(small, name) as engine:
         first = walked(engine, [np.ascontiguousarray(clip[:, t]) for t in range(STEPS)], engine.zero_state())
         state, second = first[-1].state, []
         for result in first:

@@ -32,7 +32,7 @@ from lvedge_export.lint import faults  # noqa: E402
 from lvedge_export.parity import compare  # noqa: E402
 from lvedge_export.precision import asked_precision, change, choose_precision, overflows  # noqa: E402
 from lvedge_export.reach import MARGIN, beyond_half, reach_of_nodes  # noqa: E402
-from lvedge_runtime.engines.onnxruntime_cpu import session_from_bytes  # noqa: E402
+from lvedge_runtime.engines.onnxruntime_base import session_from_bytes  # noqa: E402
 
 KEPT = ["polar", "recurrent", "glue"]
 

@@ -20,6 +20,7 @@ from lvedge.frame import Rejected, Subject
 from lvedge.indices import IndexLayout
 from lvedge_runtime import cli
 from lvedge_runtime.demo import DEMO_PHASES, DEMO_SLICES
+from lvedge_runtime.engines import ENGINES, PassedOver
 from lvedge_runtime.sinks import RunContext
 
 REFUSED = Rejected("7.dcm", "truncated: copy the file again", "phantom")
@@ -210,6 +211,10 @@ class RingEngine:
 
     name = "ring"
     shapes = SHAPES
+    passed_over = (
+        PassedOver("far", "no driver here", was_tried=False),
+        PassedOver("near", "it failed: mend it", was_tried=True),
+    )
 
     def __init__(self, mask: np.ndarray, threads: int) -> None:
         self.mask = mask
@@ -266,7 +271,10 @@ def test_the_demo_from_dicom_to_looked_up_results(tmp_path, capsys, ring):
     assert run("--stream", f"--sink=jsonl:{tmp_path}/a.jsonl", "--threads=2") == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "lvedge-run: free rings (CC0); research use, not a medical device\n"
+    assert captured.err.splitlines() == [
+        "lvedge-run: free rings (CC0); research use, not a medical device",
+        "lvedge-run: engine near passed over: it failed: mend it",
+    ]
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()]
     frames = [line for line in lines if "frame" in line]
     assert [(line["slice"], line["frame"]) for line in frames] == [
@@ -285,6 +293,21 @@ def test_the_demo_from_dicom_to_looked_up_results(tmp_path, capsys, ring):
         assert line["result"]["row"]
         assert "step" in line["latency_ms"]
     assert (ring[0].threads, ring[0].is_open) == (2, False)
+
+
+def test_engines_that_were_passed_over_are_told_on_request(capsys, ring):
+    assert run("--stream", "--limit", "1", "--verbose") == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "lvedge-run: engine far passed over: no driver here",
+        "lvedge-run: engine near passed over: it failed: mend it",
+    ]
+    assert run("--stream", "--quiet", "--verbose") == 2
+
+
+def test_the_help_names_every_engine(capsys):
+    assert run("--help") == 0
+    words = "".join(capsys.readouterr().out.split())  # lines are broken at hyphens as well
+    assert f"whatrunsthenetwork:{','.join(ENGINES)},orauto," in words
 
 
 def test_the_demo_live(capsys, ring):

@@ -19,6 +19,7 @@ from lvedge_runtime.doctor.check import Check, Standing
 from lvedge_runtime.doctor.cli import main
 from lvedge_runtime.doctor.package import BASE, opencv_check
 from lvedge_runtime.doctor.system import system_checks
+from lvedge_runtime.engines import open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -203,6 +204,7 @@ def test_on_this_machine_the_default_job_can_run(bundle: Bundle, capsys):
     assert text.endswith("\nlvedge-run can run here\n")
     for words in (
         "onnxruntime-cpu, took a step",
+        *(other.reason for other in open_engine(bundle).passed_over),
         "CPUExecutionProvider",
         f"{bundle.name} {bundle.version}, ",
     ):

@@ -12,6 +12,7 @@ class Standing(str, Enum):
     USED = "used"
     PRESENT = "present"
     ABSENT = "absent"
+    PASSED_OVER = "passed over"
     WORTH_MENDING = "worth mending"
     FAULT = "fault"
 

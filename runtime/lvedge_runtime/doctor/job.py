@@ -5,8 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-import numpy as np
-
 from lvedge import bundle as bundle_module
 from lvedge.bundle import Bundle, open_bundle, shipped_sha256
 from lvedge.casetable import has_case_table, open_case_table
@@ -29,7 +27,7 @@ def job_checks() -> Iterator[Check]:
     else:
         yield _bundle(bundle)
         yield Check("signature", Standing.USED, _signed(bundle))
-        yield _engine(bundle)
+        yield from _engines(bundle)
     yield _cases()
 
 
@@ -73,21 +71,22 @@ def _signed(bundle: Bundle) -> str:
     return f"by the trusted key {bundle.signature.key}" if bundle.signature else "none"
 
 
-def _engine(bundle: Bundle) -> Check:
-    """An engine that located, took a step and replayed it on an empty frame."""
+def _engines(bundle: Bundle) -> list[Check]:
+    """The engine that is taken, tried, after those that were passed over."""
     try:
         with open_engine(bundle) as engine:
-            frame = np.zeros((1, *engine.shapes.tensor_shape("frame")), dtype=np.float32)
-            engine.locate(np.zeros((1, *engine.shapes.locator_shape), dtype=np.float32))
-            step = engine.step(frame, engine.zero_state())
-            engine.replay(step.features, engine.zero_state())
-            if not np.isfinite(step.indices).all():
-                return Check(
-                    "engine", Standing.FAULT, f"{engine.name} gives no numbers", "lvedge-bundle rollback"
-                )
-            return Check("engine", Standing.USED, f"{engine.name}, took a step")
+            engine.try_out()
     except LvedgeError as err:
-        return Check("engine", Standing.FAULT, str(err), "pip install --force-reinstall onnxruntime")
+        return [Check("engine", Standing.FAULT, str(err), "pip install --force-reinstall onnxruntime")]
+    passed_over = [
+        Check(
+            f"engine {other.engine}",
+            Standing.WORTH_MENDING if other.was_tried else Standing.PASSED_OVER,
+            other.reason,
+        )
+        for other in engine.passed_over
+    ]
+    return [*passed_over, Check("engine", Standing.USED, f"{engine.name}, took a step")]
 
 
 def _cases() -> Check:

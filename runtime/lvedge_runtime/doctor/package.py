@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from lvedge_runtime.doctor.check import Check, Standing
+from lvedge_runtime.engines.probe import silence_reports
 
 BASE: Mapping[str, str] = {
     "numpy": "numpy",
@@ -28,6 +29,7 @@ BROKEN = (ImportError, AttributeError, OSError, RuntimeError, SystemError, TypeE
 
 def package_checks() -> Iterator[Check]:
     """Each package of the base install, then ``cv2`` and ONNX Runtime looked at closely."""
+    silence_reports()
     for module, package in BASE.items():
         yield _package(module, package)
     yield opencv_check(sys.path)

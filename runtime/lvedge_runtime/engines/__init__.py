@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from lvedge.bundle import Bundle
-from lvedge.errors import UsageError
-from lvedge_runtime.engines.base import Engine
+from lvedge.errors import EngineError, UsageError
+from lvedge_runtime.engines.base import Engine, PassedOver
 
-__all__ = ["ENGINES", "Engine", "open_engine"]
+__all__ = ["ENGINES", "Engine", "PassedOver", "open_engine"]
 
 ENGINES: Mapping[str, str] = {
+    "onnxruntime-tensorrt": "lvedge_runtime.engines.onnxruntime_gpu:OnnxRuntimeTensorRt",
+    "onnxruntime-cuda": "lvedge_runtime.engines.onnxruntime_gpu:OnnxRuntimeCuda",
+    "openvino-bf16": "lvedge_runtime.engines.openvino:OpenVinoBf16",
+    "openvino": "lvedge_runtime.engines.openvino:OpenVino",
     "onnxruntime-cpu": "lvedge_runtime.engines.onnxruntime_cpu:OnnxRuntimeCpu",
 }
-"""Name to ``module:class``; the class takes (bundle, threads)."""
+"""Name to ``module:class``, the best first; the class takes (bundle, threads), its module is light."""
 
 AUTO = "auto"
 
@@ -24,16 +28,46 @@ def open_engine(bundle: Bundle, name: str = AUTO, threads: int = 1) -> Engine:
 
     Args:
         bundle: what to run.
-        name: an engine by its name, or "auto" for the fastest on this machine.
+        name: an engine by its name, or "auto" for the first of ``ENGINES`` that works on this machine; it
+            knows which were passed over.
         threads: threads that one call may use.
 
     Raises:
         UsageError: if there is no engine of that name.
         EngineError: if the engine cannot be had on this machine.
     """
-    chosen = next(iter(ENGINES)) if name == AUTO else name
-    if chosen not in ENGINES:
-        raise UsageError(f"there is no engine {name!r}: name one of {', '.join((AUTO, *ENGINES))}")
-    module, kind = ENGINES[chosen].split(":")
-    engine: Engine = getattr(import_module(module), kind)(bundle, threads)
+    if name == AUTO:
+        return _first_that_works(bundle, threads)
+    return _kind(name)(bundle, threads)
+
+
+def _first_that_works(bundle: Bundle, threads: int) -> Engine:
+    """The best engine; the last is taken untried, and gets ready while a source is opened."""
+    passed_over: list[PassedOver] = []
+    *better, last = ENGINES
+    engine = _kind(last)(bundle, threads)
+    for name in better:
+        kind = _kind(name)
+        reason = kind.obstacle()
+        if reason:
+            passed_over.append(PassedOver(name, reason, was_tried=False))
+            continue
+        candidate = kind(bundle, threads)
+        try:
+            candidate.prepare()
+        except EngineError as err:
+            passed_over.append(PassedOver(name, str(err), was_tried=True))
+            continue
+        engine = candidate
+        break
+    engine.passed_over = tuple(passed_over)
     return engine
+
+
+def _kind(name: str) -> type[Engine]:
+    """The class of an engine."""
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}: name one of {', '.join((AUTO, *ENGINES))}")
+    module, kind = ENGINES[name].split(":")
+    found: type[Engine] = getattr(import_module(module), kind)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
@@ -15,13 +17,28 @@ from lvedge.errors import EngineError
 Self = TypeVar("Self", bound="Engine")
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """An engine that comes before the one that was taken.
+
+    Args:
+        engine: its name.
+        reason: why it was not taken, and what would change that.
+        was_tried: whether all that it needs seemed to be there.
+    """
+
+    engine: str
+    reason: str
+    was_tried: bool
+
+
 class Engine:
     """Runs a bundle's graphs; usable inside ``with`` only, where its memory lives.
 
     A public method checks what it is given, once; a backend writes ``_open``, ``_close``, ``_step``,
-    ``_replay`` and ``_locate``. Inputs are read during the call and not kept; results are the caller's own,
-    no later call writes to them. An engine holds no state of a stream: several can share one, or go as one
-    batch of B.
+    ``_replay`` and ``_locate``, and ``obstacle`` where a cheap look can tell that it cannot work.
+    Inputs are read during the call and not kept; results are the caller's own, no later call writes to them.
+    An engine holds no state of a stream: several can share one, or go as one batch of B.
 
     Args:
         bundle: what to run.
@@ -34,6 +51,9 @@ class Engine:
     name = "engine"
     """The name in the registry, as it goes into results."""
 
+    passed_over: tuple[PassedOver, ...] = ()
+    """Those that come before it, where the best one was asked for."""
+
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         if threads < 1:
             raise EngineError(f"an engine needs at least 1 thread, not {threads}")
@@ -41,11 +61,15 @@ class Engine:
         self.threads = threads
         self._shapes = bundle.shapes
         self._is_open = False
+        self._is_prepared = False
         self._frame_shape = self.shapes.tensor_shape("frame")
         self._features_shape = self.shapes.tensor_shape("features")
         self._state_shapes = {name: self.shapes.tensor_shape(name) for name in STATE_NAMES}
 
     def __enter__(self: Self) -> Self:
+        if self._is_prepared:
+            self._is_prepared = False
+            return self
         if self._is_open:
             raise EngineError(f"the engine {self.name} is open already: open another one")
         self._open()
@@ -57,6 +81,39 @@ class Engine:
     ) -> None:
         self._is_open = False
         self._close()
+
+    @classmethod
+    def obstacle(cls) -> str:
+        """Why this engine is not tried where the best is asked for, and what would change that; else empty.
+
+        A cheap look: nothing heavy is imported where something light already says no.
+        """
+        return ""
+
+    def prepare(self) -> None:
+        """Open it before ``with`` does and try it; whoever prepares an engine then uses it inside ``with``.
+
+        Raises:
+            EngineError: if it does not work here; it is closed then.
+        """
+        with ExitStack() as undo:
+            undo.enter_context(self)
+            self.try_out()
+            undo.pop_all()
+        self._is_prepared = True
+
+    def try_out(self) -> None:
+        """Locate, step and replay on empty frames.
+
+        Raises:
+            EngineError: if one of them fails or gives no numbers.
+        """
+        state = self.zero_state()
+        points, _ = self.locate(np.zeros((1, *self.shapes.locator_shape), dtype=np.float32))
+        step = self.step(np.zeros((1, *self._frame_shape), dtype=np.float32), state)
+        replay = self.replay(step.features, state)
+        if not all(np.isfinite(values).all() for values in (points, step.indices, replay.indices)):
+            raise EngineError(f"{self.name} gives no numbers: take another engine or another bundle")
 
     @property
     def shapes(self) -> ContractShapes:
