@@ -13,6 +13,7 @@ __all__ = ["ENGINES", "Engine", "open_engine"]
 
 ENGINES: Mapping[str, str] = {
     "onnxruntime-cpu": "lvedge_runtime.engines.onnxruntime_cpu:OnnxRuntimeCpu",
+    "tensorrt": "lvedge_runtime.engines.tensorrt:TensorRt",
 }
 """Name to ``module:class``; the class takes (bundle, threads)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -55,15 +54,15 @@ class OnnxRuntimeCpu(Engine):
             self._maker = None
         self._sessions.clear()
 
-    def _step(self, frame: Floats, state: Mapping[str, Floats]) -> StepResult:
+    def _step(self, frame: Floats, state: State) -> StepResult:
         indices, phase, mask, features, *after = (
-            self._sessions["step"].result().run(STEP_OUTPUTS, {"frame": frame, **state})
+            self._sessions["step"].result().run(STEP_OUTPUTS, {"frame": frame, **state.as_inputs()})
         )
         return StepResult(indices, phase, mask, features, State(*after))
 
-    def _replay(self, features: Floats, state: Mapping[str, Floats]) -> ReplayResult:
+    def _replay(self, features: Floats, state: State) -> ReplayResult:
         indices, phase, *after = (
-            self._sessions["replay"].result().run(REPLAY_OUTPUTS, {"features": features, **state})
+            self._sessions["replay"].result().run(REPLAY_OUTPUTS, {"features": features, **state.as_inputs()})
         )
         return ReplayResult(indices, phase, State(*after))
 
