@@ -17,6 +17,8 @@ from lvedge.bundle import Bundle, write_bundle
 from lvedge.contract import STATE_NAMES, State
 from lvedge.errors import EngineError, UsageError
 from lvedge_runtime.engines import ENGINES, Engine, open_engine
+from lvedge_runtime.engines.tensorrt import TensorRt
+from lvedge_runtime.engines.trt_build import BuildOptions
 
 RNG = np.random.default_rng(3)
 
@@ -37,9 +39,23 @@ def hand_made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny(tmp_path_factory.mktemp("engine"))
 
 
+def engine_of(name: str, bundle: Bundle, request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Engine:
+    """An engine for up to three streams; TensorRT on its doubles."""
+    if name != "tensorrt":
+        return open_engine(bundle, name)
+    pytest.importorskip("cuda.bindings.driver")
+    from doubles.fake_tensorrt import Fake
+
+    Fake(request.getfixturevalue("driver")).install(patch)
+    return TensorRt(bundle, options=BuildOptions(max_batch=3))
+
+
 @pytest.fixture(scope="module", params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest, hand_made: Bundle) -> Iterator[Engine]:
-    with open_engine(hand_made, request.param) as opened:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        engine_of(request.param, hand_made, request, patch) as opened,
+    ):
         yield opened
 
 
@@ -146,7 +162,10 @@ def test_views_of_larger_arrays_are_taken(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
-def test_an_engine_works_inside_with_only(hand_made: Bundle, name: str) -> None:
+def test_an_engine_works_inside_with_only(
+    hand_made: Bundle, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_of(name, hand_made, request, monkeypatch)
     engine = open_engine(hand_made, name)
     assert engine.name == name
     assert engine.shapes == SHAPES

@@ -6,7 +6,7 @@
 
 An engine is code: it goes to TensorRT only after the HMAC over all of it was found right. One that belongs
 to another TensorRT, GPU or build, comes from another device, or was cut short or altered is built anew, and a
-line says why. A file is written whole or not at all; while one process builds, others wait and take the result.
+line says why. A file is written whole or not at all; while one process builds, others wait for the result.
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class EngineKey:
 
     def difference(self, other: EngineKey) -> str:
         """What another engine of the graph belongs to instead, in words."""
+        words = {"tensorrt": "TensorRT ", "gpu": "", "precision": "", "profile": ""}
         parts = [
-            f"{theirs} and not {ours}" if name == "gpu" else f"{name} {theirs} and not {ours}"
-            for name in ("tensorrt", "gpu", "precision", "profile")
+            f"{word}{theirs} and not {ours}"
+            for name, word in words.items()
             if (theirs := getattr(other, name)) != (ours := getattr(self, name))
         ]
         return "; ".join(parts)

@@ -178,9 +178,7 @@ class TrtGraph:
                 )
         for name in names:
             if engine.get_tensor_dtype(name) != self._trt.DataType.FLOAT:
-                raise EngineError(
-                    f"the engine of the {self._name} graph has {name} in another type, not float32"
-                )
+                raise EngineError(f"the engine of the {self._name} graph has {name} not in float32")
             if tuple(engine.get_tensor_shape(name))[1:] != self._shapes[name]:
                 raise EngineError(
                     f"the engine of the {self._name} graph has {name} in the shape"

@@ -28,7 +28,8 @@ class BindingsDevice(Device):
         except EngineError as err:
             raise EngineError(f"{NO_DRIVER}: {err}") from err
         self._device = self._did(cu.cuDeviceGet(0))
-        self.name = self._did(cu.cuDeviceGetName(128, self._device)).rstrip(b"\0").decode("utf-8", "replace")
+        name: bytes = self._did(cu.cuDeviceGetName(128, self._device))
+        self.name = name.partition(b"\0")[0].decode("utf-8", "replace")
         major = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
         minor = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
         self.compute_capability = major, minor

@@ -1,8 +1,8 @@
 """The double of the CUDA driver, compiled once and loaded before anything asks for ``libcuda.so.1``.
 
-The loader knows libraries by their soname: once the double is in the process, cuda-bindings and pycuda get it,
-and a real driver, where there is one, is out of this process's reach. Whoever wants the real one (``pytest -m
-gpu``) asks in another process.
+The loader knows libraries by their soname: once the double is in the process, cuda-bindings and pycuda get
+it, and a real driver, where there is one, is out of this process's reach. Whoever wants the real one
+(``pytest -m gpu``) asks in another process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,13 @@ def compiled(folder: Path, *more: Path) -> Path:
     if not link.exists():
         link.symlink_to(SONAME)
     return library
+
+
+def pycuda_libraries() -> list[Path]:
+    """The compiled part of pycuda, where it is installed; nothing is imported."""
+    spec = find_spec("pycuda")
+    places = (spec and spec.submodule_search_locations) or ()
+    return [path for place in places for path in Path(place).glob("_driver*.so")]
 
 
 def missing_functions(libraries: Sequence[Path], ours: Path) -> list[str]:

@@ -1,8 +1,8 @@
-"""A stand-in for the package ``tensorrt``: ONNX Runtime computes, on the addresses and the stream that it is given.
+"""A stand-in for the package ``tensorrt``: ONNX Runtime computes, at the addresses that it is given.
 
-Its names are those of the real package, from 10.3 to 11; each call is as strict as the real one, or stricter. A
-plan is the ONNX graph behind a line that says for which TensorRT, GPU and batch it was built. ``install`` puts it
-in the place of ``tensorrt``; the driver double has to be loaded.
+Its names are those of the real package, from 10.3 to 11; each call is as strict as the real one, or stricter.
+A plan is the ONNX graph behind a line that says for which TensorRT, GPU and batch it was built. ``install``
+puts it in the place of ``tensorrt``; the driver double has to be loaded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+
 from doubles.driver import HOST_FUNCTION, DriverDouble
 
 MAGIC = b"fake plan "
@@ -145,7 +146,10 @@ class ICudaEngine:
         options.intra_op_num_threads = 1
         self._fake, self._most = fake, most
         self.session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        sides = ((TensorIOMode.INPUT, self.session.get_inputs()), (TensorIOMode.OUTPUT, self.session.get_outputs()))
+        sides = (
+            (TensorIOMode.INPUT, self.session.get_inputs()),
+            (TensorIOMode.OUTPUT, self.session.get_outputs()),
+        )
         self.tensors = {t.name: (mode, TYPES[t.type], (-1, *t.shape[1:])) for mode, ts in sides for t in ts}
 
     @property
@@ -177,7 +181,11 @@ class IExecutionContext:
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         mode, _, stated = self._engine.tensors.get(name, (TensorIOMode.NONE, None, ()))
-        if mode is not TensorIOMode.INPUT or not 1 <= shape[0] <= self._most or tuple(shape[1:]) != stated[1:]:
+        if (
+            mode is not TensorIOMode.INPUT
+            or not 1 <= shape[0] <= self._most
+            or tuple(shape[1:]) != stated[1:]
+        ):
             return False
         self._shapes[name] = tuple(shape)
         return True
@@ -288,7 +296,7 @@ class Profile:
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
 
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002
+    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
         self.shapes[input] = (tuple(min), tuple(opt), tuple(max))
 
 
@@ -302,6 +310,7 @@ class ParserError:
 
 class OnnxParser:
     def __init__(self, network: Network, logger: ILogger) -> None:
+        assert isinstance(logger, ILogger)
         self._network = network
         self._errors: list[ParserError] = []
 
