@@ -54,7 +54,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> DriverDouble:
-    """The double of the CUDA driver, in this process from now on; with all that pycuda wants, where that is."""
+    """The double of the CUDA driver, in this process from now on; with what pycuda wants, where it is."""
     from doubles.driver import DriverDouble, compiled, missing_functions, pycuda_libraries, stubs
 
     folder = tmp_path_factory.mktemp("driver")
