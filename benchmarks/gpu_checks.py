@@ -48,7 +48,14 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2}
 """Largest difference from ONNX Runtime's FP32, as a share of an output's range over the frames. TensorRT may
 compute FP32 in TF32, which keeps 10 bits of the mantissa as FP16 does."""
 LEAK_MB = 8
-MEASURES = ("lvedge/contract.py", "lvedge/weights/default.lvedge", "runtime/lvedge_runtime/engines")
+MEASURES = (
+    "lvedge/weights/default.lvedge",
+    "runtime/lvedge_runtime/engines/cuda",
+    "runtime/lvedge_runtime/engines/lane.py",
+    "runtime/lvedge_runtime/engines/tensorrt.py",
+    "runtime/lvedge_runtime/engines/trt_build.py",
+    "runtime/lvedge_runtime/engines/trt_graph.py",
+)
 
 Result = dict[str, Any]
 

@@ -61,8 +61,8 @@ def pycuda_libraries() -> list[Path]:
 
 def missing_functions(libraries: Sequence[Path], ours: Path) -> list[str]:
     """Functions of the driver that libraries ask for and a double lacks."""
-    wanted = {name for library in libraries for name in _names(library, "--undefined-only")}
-    return sorted(wanted - set(_names(ours, "--defined-only")))
+    wanted = {name for library in libraries for name in functions(library, "--undefined-only")}
+    return sorted(wanted - set(functions(ours, "--defined-only")))
 
 
 def stubs(names: Sequence[str], path: Path) -> Path:
@@ -71,7 +71,8 @@ def stubs(names: Sequence[str], path: Path) -> Path:
     return path
 
 
-def _names(library: Path, which: str) -> list[str]:
+def functions(library: Path, which: str) -> list[str]:
+    """The driver's functions that a library asks for ("--undefined-only") or brings ("--defined-only")."""
     command = ["nm", "-D", which, str(library)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = [line.split()[-1].partition("@")[0] for line in told.splitlines() if line.strip()]
