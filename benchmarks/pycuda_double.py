@@ -69,9 +69,7 @@ def install(site: Path, folder: Path, cuda: Path) -> None:
     lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
     (folder / ".aksetup-defaults.py").write_text(lines, encoding="utf-8")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--target", str(site)]
-    # numpy is here already; another one in the folder would take its place.
-    needs = ("pytools", "siphash24", "platformdirs", "typing_extensions")
-    wanted = ["--no-deps", "--no-binary", "pycuda", f"pycuda=={VERSION}", *needs]
+    wanted = ["--no-binary", "pycuda", f"pycuda=={VERSION}"]
     environment = {**os.environ, "HOME": str(folder), "LIBRARY_PATH": str(folder)}
     if subprocess.run([*command, *wanted], env=environment, check=False).returncode:
         raise SystemExit("pycuda could not be compiled: see above")
@@ -141,9 +139,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
     print(text)
-    tests, engine = found["tests"], found["engine"].values()
+    tests, engines = found["tests"], found["engine"].values()
     wrong = [
-        result["largest_difference"] + result["alive_afterwards"] + result["faults"] for result in engine
+        result["largest_difference"] + result["alive_afterwards"] + result["faults"] for result in engines
     ]
     return 0 if tests["passed"] and not (tests["failures"] + tests["errors"] or any(wrong)) else 1
 

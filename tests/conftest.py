@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,15 +68,17 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> DriverDouble:
 
 @pytest.fixture
 def fake(driver: DriverDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    """TensorRT's stand-in; afterwards nothing may be alive on the driver or have been done wrong there."""
+    """TensorRT's stand-in; afterwards nothing is alive on the driver, or was done wrong there."""
     from doubles.fake_tensorrt import Fake
 
     before = driver.live, driver.faults
     made = Fake(driver)
     made.install(monkeypatch)
     yield made
+    gc.collect()
     assert (driver.live, driver.faults) == before
     assert driver.is_idle
+    assert made.too_late == []
 
 
 @pytest.fixture(params=["cuda-bindings", "pycuda"])

@@ -110,6 +110,11 @@ class DriverDouble:
         return bool(self.library.double_is_idle())
 
     @property
+    def has_context(self) -> bool:
+        """Whether anybody holds the GPU's primary context."""
+        return bool(self.library.double_has_context())
+
+    @property
     def is_initialised(self) -> bool:
         return bool(self.library.double_is_initialised())
 
@@ -140,13 +145,19 @@ class DriverDouble:
         """Whether so many bytes there are one allocation's."""
         return bool(self.library.double_holds(address, size))
 
+    def is_recording(self, stream: int) -> bool:
+        """Whether a stream is recording a CUDA graph."""
+        answer = ctypes.c_int()
+        assert self.library.cuStreamIsCapturing(ctypes.c_void_p(stream), ctypes.byref(answer)) == 0
+        return bool(answer.value)
+
     def call_in_stream(self, stream: int, call: ctypes._FuncPointer) -> None:
         """Put a Python function on a stream, as TensorRT puts its kernels."""
         assert self.library.cuLaunchHostFunc(stream, call, None) == 0
 
     @contextmanager
     def failing_allocation(self, nth: int) -> Iterator[None]:
-        """The nth allocation from now fails."""
+        """The nth allocation from now fails, and all after it: pycuda clears up and tries once more."""
         self.library.double_fail_allocation(nth)
         try:
             yield

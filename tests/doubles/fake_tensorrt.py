@@ -90,6 +90,12 @@ class Fake:
         self.before_run: list[Any] = []
         """Called, the last first, each for one run: to raise in the middle of a frame."""
         self.memory_for_engines = True
+        self.too_late: list[str] = []
+        """What was given up after the GPU's context, where the real one may crash."""
+
+    def note_end(self, what: object) -> None:
+        if not self.driver.has_context:
+            self.too_late.append(type(what).__name__)
 
     def tensorrt(self) -> ModuleType:
         """The module."""
@@ -123,6 +129,9 @@ class Runtime:
         assert isinstance(logger, ILogger)
         self._fake, self._logger = fake, logger
 
+    def __del__(self) -> None:
+        self._fake.note_end(self)
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         fake = self._fake
         fake.deserialised.append(bytes(serialized_engine))
@@ -152,6 +161,9 @@ class ICudaEngine:
         )
         self.tensors = {t.name: (mode, TYPES[t.type], (-1, *t.shape[1:])) for mode, ts in sides for t in ts}
 
+    def __del__(self) -> None:
+        self._fake.note_end(self)
+
     @property
     def num_io_tensors(self) -> int:
         return len(self.tensors)
@@ -177,7 +189,11 @@ class IExecutionContext:
         self._fake, self._engine, self._most = fake, engine, most
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._is_fresh = True  # the first run after a change of shape cannot be recorded
         self._calls: list[Any] = []  # alive as long as the context, as a CUDA graph needs it
+
+    def __del__(self) -> None:
+        self._fake.note_end(self)
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         mode, _, stated = self._engine.tensors.get(name, (TensorIOMode.NONE, None, ()))
@@ -187,6 +203,7 @@ class IExecutionContext:
             or tuple(shape[1:]) != stated[1:]
         ):
             return False
+        self._is_fresh |= self._shapes.get(name) != tuple(shape)
         self._shapes[name] = tuple(shape)
         return True
 
@@ -203,6 +220,9 @@ class IExecutionContext:
         inputs = [name for name, (mode, _, _) in tensors.items() if mode is TensorIOMode.INPUT]
         if set(self._addresses) != set(tensors) or set(self._shapes) != set(inputs):
             return False
+        if self._is_fresh and self._fake.driver.is_recording(stream_handle):
+            return False
+        self._is_fresh = False
         (batch,) = {shape[0] for shape in self._shapes.values()}
         places = {}
         for name, (_, _, shape) in tensors.items():
@@ -210,12 +230,17 @@ class IExecutionContext:
             assert self._fake.driver.holds(self._addresses[name], 4 * prod(whole)), name
             places[name] = (self._addresses[name], whole)
         if self._fake.before_run:
-            self._fake.before_run.pop()()
+            stop = self._fake.before_run.pop()
+            del self, tensors  # the real one is no Python: its error's frames hold nothing
+            stop()
+            raise AssertionError("nothing stopped the run")
+
+        session = self._engine.session
 
         def compute(_: object) -> None:
             views = {name: view_of(address, shape) for name, (address, shape) in places.items()}
-            given = self._engine.session.run(None, {name: views[name] for name in inputs})
-            for tensor, value in zip(self._engine.session.get_outputs(), given, strict=True):
+            given = session.run(None, {name: views[name] for name in inputs})
+            for tensor, value in zip(session.get_outputs(), given, strict=True):
                 views[tensor.name][...] = value
 
         self._calls.append(HOST_FUNCTION(compute))

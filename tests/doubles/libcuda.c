@@ -63,6 +63,7 @@ API int double_faults(void) {
 }
 
 API int double_is_initialised(void) { return initialised; }
+API int double_has_context(void) { return retained > 0; }
 API int double_is_idle(void) { return depth == 0; }
 API int double_allocations(void) { return allocations; }
 API int double_captures(void) { return captures; }
@@ -138,7 +139,7 @@ static Result allocate(Pointer *at, size_t size, int is_host) {
     if (!depth) return BAD_CONTEXT;
     if (!size) return INVALID;
     allocations++;
-    if (allocations == fail_at || used + size > limit) return NO_MEMORY;
+    if ((fail_at && allocations >= fail_at) || used + size > limit) return NO_MEMORY;
     for (int i = 0; i < MOST; i++) {
         if (blocks[i].size) continue;
         unsigned char *data = malloc(size + 2 * GUARD);
@@ -250,6 +251,7 @@ API Result cuStreamBeginCapture_v2(Stream *stream, int mode) {
     stream->recorded.count = 0;
     return OK;
 }
+API Result cuStreamIsCapturing(Stream *stream, int *is) { *is = stream->capturing; return OK; }
 API Result cuStreamEndCapture(Stream *stream, Queue **graph) {
     if (!stream->capturing) return fault("the end of no capture");
     stream->capturing = 0;

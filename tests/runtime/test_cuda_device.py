@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_everything_is_given_back_once(provider: str, driver: DriverDouble) -> N
     assert not device.is_open
     with pytest.raises(EngineError, match="not in use any more"), device.current():
         pass
+
+
+def test_another_thread_may_close_it(provider: str, driver: DriverDouble) -> None:
+    before = driver.live
+    device = open_device(provider)
+    idle = []
+
+    def close() -> None:
+        with device.current():
+            device.copy_to_device(device.allocate(SIZE), filled(device, 1), SIZE)
+        device.close()
+        idle.append(driver.is_idle)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert (driver.live, idle) == (before, [True])
 
 
 def test_an_allocation_that_fails_leaves_what_was_there_to_be_freed(

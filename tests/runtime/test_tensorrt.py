@@ -34,7 +34,7 @@ from lvedge_runtime.engines.cache import EngineCache
 from lvedge_runtime.engines.cuda import open_device
 from lvedge_runtime.engines.lane import DeviceState
 from lvedge_runtime.engines.tensorrt import TensorRt
-from lvedge_runtime.engines.trt_build import BuildOptions
+from lvedge_runtime.engines.trt_build import BuildOptions, build_engine
 from lvedge_runtime.stream import Stream
 
 FRAMES = 1000
@@ -149,7 +149,9 @@ def test_interleaved_streams_own_their_buffers(make: Any) -> None:
                 states[k], rights[k] = found.state, right.state
 
 
-def test_batches_of_other_sizes_may_alternate(make: Any, driver: DriverDouble) -> None:
+def test_batches_of_other_sizes_may_alternate(
+    make: Any, driver: DriverDouble, caplog: pytest.LogCaptureFixture
+) -> None:
     with make(max_batch=4) as engine, on_cpu(bundle_of()) as cpu:
         states: dict[int, Any] = {b: (engine.zero_state(b), cpu.zero_state(b)) for b in (1, 3, 4)}
         for t, batch in enumerate((1, 3, 3, 3, 1, 1, 1, 4, 4, 4, 3, 3, 3, 1, 1, 1) * 4):
@@ -162,6 +164,7 @@ def test_batches_of_other_sizes_may_alternate(make: Any, driver: DriverDouble) -
         assert driver.live == alive  # nothing heaps up
         with pytest.raises(EngineError, match=r"at most 4 streams at a time, not 5: .*max_batch=5"):
             engine.step(frames_of(1, 5)[0], engine.zero_state(5))
+    assert not [record for record in caplog.records if "CUDA graphs" in record.getMessage()]
 
 
 def test_slices_reuse_the_buffers_of_those_before(make: Any, driver: DriverDouble) -> None:
@@ -389,6 +392,42 @@ def test_a_frame_that_failed_can_be_tried_again(make: Any, fake: Fake) -> None:
             found, expected = engine.step(frame, state), cpu.step(frame, right)
             assert_same(found, expected)
             state, right = found.state, expected.state
+
+
+def test_a_frame_that_failed_takes_the_state_before_with_it(make: Any, fake: Fake) -> None:
+    """Its buffers may hold anything: the failed frame wrote there."""
+    frames = frames_of(4)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with make() as engine, on_cpu(bundle_of()) as cpu:
+        first = engine.step(frames[0], engine.zero_state()).state
+        second = engine.step(frames[1], first).state
+        right = cpu.step(frames[1], cpu.step(frames[0], cpu.zero_state()).state).state
+        fake.before_run.append(stop)
+        with pytest.raises(KeyboardInterrupt):
+            engine.step(frames[2], second)
+        with pytest.raises(EngineError, match="this state is gone"):
+            engine.step(frames[3], first)
+        assert_same(engine.step(frames[3], second), cpu.step(frames[3], right))
+
+
+def test_ctrl_c_while_an_engine_is_built_leaves_nothing(
+    make: Any, driver: DriverDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, builds = driver.live, []
+
+    def build(*arguments: Any) -> bytes:
+        builds.append(arguments)
+        if len(builds) == 2:
+            raise KeyboardInterrupt
+        return build_engine(*arguments)
+
+    monkeypatch.setattr("lvedge_runtime.engines.tensorrt.build_engine", build)
+    with pytest.raises(KeyboardInterrupt):
+        make().__enter__()
+    assert (driver.live, driver.is_idle) == (before, True)
 
 
 def test_closing_twice_is_closing_once(make: Any, driver: DriverDouble) -> None:

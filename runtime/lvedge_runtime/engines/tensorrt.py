@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from lvedge.bundle import Bundle
@@ -55,6 +57,7 @@ class TensorRt(Engine):
         self._cache = cache
         self._device: Device | None = None
         self._lanes: Lanes | None = None
+        self._runtime: Any = None  # its engines need it to the end
         self._graphs: dict[str, TrtGraph] = {}
         self._turn = threading.RLock()
 
@@ -64,18 +67,23 @@ class TensorRt(Engine):
             # The driver first: TensorRT's runtime crashes the process where there is none.
             self._device = self._open_device()
             with self._device.current():
-                journal = Journal(trt)
-                runtime = trt.Runtime(journal.logger)
-                cache = EngineCache() if self._cache is None else self._cache
-                for graph in GRAPHS:
-                    engine = self._engine(trt, runtime, journal, cache, graph)
-                    self._graphs[graph] = TrtGraph(
-                        trt, engine, graph, self.shapes, self._device, self._options.max_batch
-                    )
-                self._lanes = Lanes(self._device, self.shapes, self._options.max_batch, self._turn)
-        except BaseException:
+                self._open_graphs(trt, self._device)
+        except BaseException as err:
+            # What they hold of TensorRT's may not outlive the context.
+            traceback.clear_frames(err.__traceback__)
             self._close()
             raise
+
+    def _open_graphs(self, trt: Any, device: Device) -> None:
+        """The engines, built or from the cache, and the lanes."""
+        journal = Journal(trt)
+        runtime = self._runtime = trt.Runtime(journal.logger)
+        cache = EngineCache() if self._cache is None else self._cache
+        most = self._options.max_batch
+        for graph in GRAPHS:
+            engine = self._engine(trt, runtime, journal, cache, graph)
+            self._graphs[graph] = TrtGraph(trt, engine, graph, self.shapes, device, most)
+        self._lanes = Lanes(device, self.shapes, most, self._turn)
 
     def _engine(self, trt: Any, runtime: Any, journal: Journal, cache: EngineCache, graph: str) -> Any:
         """A graph's engine, deserialised."""
@@ -91,16 +99,8 @@ class TensorRt(Engine):
             precision=self.precision,
             profile=profile_of(self._options),
         )
-
-        def accept(plan: bytes) -> Any:
-            engine = runtime.deserialize_cuda_engine(plan)
-            if engine is None and "memory" in journal.last.lower():
-                raise EngineError(
-                    f"the GPU has no room for the {graph} graph ({journal.last}):"
-                    " close other programs that use it"
-                )
-            return engine
-
+        # Not a function in here: its frame would hold the runtime for as long as an error's trace is kept.
+        accept = partial(_accepted, runtime, journal, graph)
         return cache.engine(key, lambda: build_engine(data, self._options), accept)
 
     def _close(self) -> None:
@@ -111,7 +111,9 @@ class TensorRt(Engine):
                 return
             try:
                 with device.current():
-                    self._graphs.clear()  # TensorRT frees its own while the context is there
+                    while self._graphs:
+                        self._graphs.popitem()[1].close()
+                    self._runtime = None
             finally:
                 device.close()
 
@@ -146,3 +148,17 @@ class TensorRt(Engine):
         with self._running():
             points, confidence = self._graphs["locator"].run(frame)
         return points, confidence
+
+
+def _accepted(runtime: Any, journal: Journal, graph: str, plan: bytes) -> Any:
+    """The engine of checked bytes; None where TensorRT refuses them.
+
+    Raises:
+        EngineError: if there is no memory for it.
+    """
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None and "memory" in journal.last.lower():
+        raise EngineError(
+            f"the GPU has no room for the {graph} graph ({journal.last}): close other programs that use it"
+        )
+    return engine

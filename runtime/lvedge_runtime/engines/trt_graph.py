@@ -84,11 +84,10 @@ class TrtGraph:
         if self._context is None:
             raise EngineError(f"the GPU has no room for the {name} graph: close other programs that use it")
         (self._taken,) = (t for t in GRAPHS[name][0] if t not in self._states)
-        given = [t for t in GRAPHS[name][1] if not t.endswith(NEXT_SUFFIX)]
-        self._buffers = {
-            tensor: Exchange.on(device, self._shapes[tensor], most) for tensor in (self._taken, *given)
-        }
-        self._given = given
+        self._given = [t for t in GRAPHS[name][1] if not t.endswith(NEXT_SUFFIX)]
+        self._buffers: dict[str, Exchange] = {}
+        for tensor in (self._taken, *self._given):
+            self._buffers[tensor] = Exchange.on(device, self._shapes[tensor], most)
         self._batch = 0
         self._is_warm = False
         self._recorded: dict[tuple[int, int], Any] = {}
@@ -123,6 +122,10 @@ class TrtGraph:
             self._is_warm = True
         self._device.synchronise()
         return [self._buffers[tensor].view(batch).copy() for tensor in self._given]
+
+    def close(self) -> None:
+        """Let go of TensorRT's objects: they may not outlive the GPU's context, as this one may."""
+        self._context = self._engine = None
 
     def _set_batch(self, batch: int) -> None:
         """Fix the inputs' shapes; what was recorded for others is of no use any more."""

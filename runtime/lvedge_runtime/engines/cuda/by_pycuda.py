@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,6 +13,8 @@ import numpy as np
 
 from lvedge.errors import EngineError
 from lvedge_runtime.engines.cuda.device import NO_DRIVER, Device, DeviceMemoryError, Pinned
+
+DRIVER = "libcuda.so.1"
 
 
 class PyCudaDevice(Device):
@@ -34,10 +38,12 @@ class PyCudaDevice(Device):
             raise EngineError(f"{NO_DRIVER}: {err}") from err
         with self._told():
             self.name = device.name()
-            self.compute_capability = device.compute_capability()
+            major = device.get_attribute(attribute.COMPUTE_CAPABILITY_MAJOR)
+            self.compute_capability = major, device.get_attribute(attribute.COMPUTE_CAPABILITY_MINOR)
             can_map = device.get_attribute(attribute.CAN_MAP_HOST_MEMORY)
             self.shares_memory = bool(can_map and device.get_attribute(attribute.INTEGRATED))
             self._context = device.retain_primary_context()
+            self._thread = threading.get_ident()
             self._push()
             try:
                 self._stream = cu.Stream(1)  # CU_STREAM_NON_BLOCKING
@@ -53,6 +59,21 @@ class PyCudaDevice(Device):
         if self._context is not None:
             self._context.detach()
             self._context = None
+            self._finish_detaching()
+
+    def _finish_detaching(self) -> None:
+        """What pycuda leaves undone when it detaches a primary context (2026.1, ``context::detach``).
+
+        In the thread that retained it, it makes the context current once more and does not take that back;
+        in any other it does not release it.
+        """
+        driver = ctypes.CDLL(DRIVER)
+        if threading.get_ident() == self._thread:
+            driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+            return
+        device = ctypes.c_int()
+        driver.cuDeviceGet(ctypes.byref(device), 0)
+        driver.cuDevicePrimaryCtxRelease_v2(device)
 
     def _push(self) -> None:
         with self._told():
