@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -250,6 +251,22 @@ def test_a_build_that_fails_leaves_nothing(ask: Asked, folder: Path) -> None:
         EngineCache(folder).engine(KEY, build, lambda plan: plan)
     assert [path.name for path in folder.iterdir()] == [KEY_FILE]
     assert ask() == PLAN  # nor is the lock held
+
+
+def test_what_a_killed_process_left_is_cleared_away(ask: Asked, folder: Path) -> None:
+    """Killed while it wrote: the file has no name of its own yet, and nobody takes it for an engine."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from lvedge_runtime.engines.cache import *\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"EngineCache(Path(sys.argv[1])).engine({KEY!r}, lambda: b'plan' * 9, lambda plan: plan)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    names = sorted(path.suffix for path in folder.iterdir())
+    assert names == [".key", ".part"]
+    assert ask() == PLAN
+    assert sorted(path.name for path in folder.iterdir()) == [KEY_FILE, KEY.file_name]
 
 
 # --- the folder ---------------------------------------------------------------------------------------

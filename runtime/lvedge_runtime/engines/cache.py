@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lvedge.disk import write_whole
+from lvedge.disk import PART, write_whole
 from lvedge.errors import EngineError
 from lvedge.store import HOME_VARIABLE, home_folder
 
@@ -149,6 +149,8 @@ class EngineCache:
                 found, _, _ = _opened(other, device_key)
                 if found is None or found.tensorrt != key.tensorrt:
                     other.unlink()
+            for left in self.folder.glob(f".{key.start}*{PART}"):
+                left.unlink()  # of a process that was killed while it wrote
             write_whole(self.folder / key.file_name, _sealed(key, plan, device_key))
         except OSError as err:
             _log.warning("the engine of the %s graph cannot be kept: %s", key.graph, err.strerror or err)
