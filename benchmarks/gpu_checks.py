@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -181,7 +182,7 @@ def second_start(bench: Bench) -> Result:
 
 def memory(bench: Bench) -> Result:
     """Device memory that is free before and after many starts, an interrupted frame among them."""
-    driver: Any = __import__("cuda.bindings.driver", fromlist=["driver"])
+    driver: Any = import_module("cuda.bindings.driver")
 
     def free_mb() -> float:
         device = open_device("cuda-bindings")
