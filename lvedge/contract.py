@@ -92,6 +92,8 @@ class ContractShapes:
 class State:
     """What a stream keeps between frames: one per stream, reset at a new slice, never shared.
 
+    An engine may give one whose arrays lie on a device and come to the host when they are asked for.
+
     Args:
         h_regression: [B, H] float32.
         c_regression: [B, H] float32.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,10 @@ from hypothesis import settings
 from lvedge.bundle import DEFAULT_PATH, Bundle, open_bundle
 from lvedge.store import HOME_VARIABLE
 from lvedge.trust import TRUST_VARIABLE
+
+if TYPE_CHECKING:
+    from doubles.driver import DriverDouble
+    from doubles.fake_tensorrt import Fake
 
 # A gate draws the same cases every time; ``make explore`` draws others.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -45,3 +51,40 @@ def bundle() -> Bundle:
     if not DEFAULT_PATH.is_file():
         pytest.skip("this build ships no weights")
     return open_bundle()
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> DriverDouble:
+    """The double of the CUDA driver, in this process from now on; with what pycuda wants, where it is."""
+    from doubles.driver import DriverDouble, compiled, missing_functions, pycuda_libraries, stubs
+
+    folder = tmp_path_factory.mktemp("driver")
+    library, libraries = compiled(folder), pycuda_libraries()
+    if libraries:
+        rest = stubs(missing_functions(libraries, library), folder / "stubs.c")
+        library = compiled(folder, rest)
+    return DriverDouble(library)
+
+
+@pytest.fixture
+def fake(driver: DriverDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    """TensorRT's stand-in; afterwards nothing is alive on the driver, or was done wrong there."""
+    from doubles.fake_tensorrt import Fake
+
+    before = driver.live, driver.faults
+    made = Fake(driver)
+    made.install(monkeypatch)
+    yield made
+    gc.collect()
+    assert (driver.live, driver.faults) == before
+    assert driver.is_idle
+    assert made.too_late == []
+
+
+@pytest.fixture(params=["cuda-bindings", "pycuda"])
+def provider(request: pytest.FixtureRequest, driver: DriverDouble) -> str:
+    """A package that reaches the GPU's memory."""
+    name: str = request.param
+    module = "pycuda.driver" if name == "pycuda" else "cuda.bindings.driver"
+    pytest.importorskip(module, exc_type=ImportError)
+    return name

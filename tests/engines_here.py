@@ -13,6 +13,7 @@ from lvedge_runtime.engines import ENGINES
 from lvedge_runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu
 from lvedge_runtime.engines.onnxruntime_gpu import OnnxRuntimeCuda, OnnxRuntimeTensorRt
 from lvedge_runtime.engines.openvino import has_bfloat16
+from lvedge_runtime.engines.tensorrt import TensorRt
 
 
 def absence(name: str) -> str:
@@ -21,7 +22,11 @@ def absence(name: str) -> str:
         if find_spec("openvino") is None:
             return "needs the extra openvino"
         return "this processor has no bfloat16" if name.endswith("bf16") and not has_bfloat16() else ""
-    gpu = {"onnxruntime-cuda": OnnxRuntimeCuda, "onnxruntime-tensorrt": OnnxRuntimeTensorRt}
+    gpu = {
+        "onnxruntime-cuda": OnnxRuntimeCuda,
+        "onnxruntime-tensorrt": OnnxRuntimeTensorRt,
+        "tensorrt": TensorRt,
+    }
     return gpu[name].obstacle() if name in gpu else ""
 
 

@@ -145,8 +145,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         default="auto",
         metavar="NAME",
-        help="what runs the network: onnxruntime-tensorrt, onnxruntime-cuda, openvino-bf16, openvino, "
-        "onnxruntime-cpu, or auto, the best that works here (default)",
+        help="what runs the network: tensorrt, onnxruntime-tensorrt, onnxruntime-cuda, openvino-bf16, "
+        "openvino, onnxruntime-cpu, or auto, the best that works here (default)",
     )
     with_what.add_argument(
         "--threads", type=_count, default=1, metavar="N", help="threads of the engine (default: 1)"

@@ -36,8 +36,13 @@ from lvedge.errors import EngineError, UsageError
 from lvedge_runtime.engines import ENGINES, Engine, PassedOver, open_engine
 from lvedge_runtime.engines.onnxruntime_base import import_onnxruntime
 from lvedge_runtime.engines.probe import missing_driver
+from lvedge_runtime.engines.tensorrt import TensorRt
+from lvedge_runtime.engines.trt_build import BuildOptions
 
 RNG = np.random.default_rng(3)
+
+WITH_DOUBLES = ["tensorrt", *engines([name for name in ENGINES if name != "tensorrt"])]
+"""TensorRT over the doubles of it and of its driver, which then make way, and every engine that runs here."""
 
 
 def tiny(folder: Path, **graphs: bytes) -> Bundle:
@@ -56,9 +61,23 @@ def hand_made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny(tmp_path_factory.mktemp("engine"))
 
 
-@pytest.fixture(scope="module", params=engines())
+def engine_of(name: str, bundle: Bundle, request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Engine:
+    """An engine for up to eight streams; TensorRT on its doubles."""
+    if name != "tensorrt":
+        return open_engine(bundle, name)
+    pytest.importorskip("cuda.bindings.driver")
+    from doubles.fake_tensorrt import Fake
+
+    Fake(request.getfixturevalue("driver")).install(patch)
+    return TensorRt(bundle, options=BuildOptions(max_batch=8))
+
+
+@pytest.fixture(scope="module", params=WITH_DOUBLES)
 def engine(request: pytest.FixtureRequest, hand_made: Bundle) -> Iterator[Engine]:
-    with open_engine(hand_made, request.param) as opened:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        engine_of(request.param, hand_made, request, patch) as opened,
+    ):
         yield opened
 
 
@@ -164,8 +183,11 @@ def test_views_of_larger_arrays_are_taken(engine: Engine) -> None:
     np.testing.assert_allclose(engine.step(strided, engine.zero_state()).indices, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", engines())
-def test_an_engine_works_inside_with_only(hand_made: Bundle, name: str) -> None:
+@pytest.mark.parametrize("name", WITH_DOUBLES)
+def test_an_engine_works_inside_with_only(
+    hand_made: Bundle, name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_of(name, hand_made, request, monkeypatch)
     engine = open_engine(hand_made, name)
     assert engine.name == name
     assert engine.shapes == SHAPES

@@ -12,6 +12,7 @@ from lvedge_runtime.engines.base import Engine, PassedOver
 __all__ = ["ENGINES", "Engine", "PassedOver", "open_engine"]
 
 ENGINES: Mapping[str, str] = {
+    "tensorrt": "lvedge_runtime.engines.tensorrt:TensorRt",
     "onnxruntime-tensorrt": "lvedge_runtime.engines.onnxruntime_gpu:OnnxRuntimeTensorRt",
     "onnxruntime-cuda": "lvedge_runtime.engines.onnxruntime_gpu:OnnxRuntimeCuda",
     "openvino-bf16": "lvedge_runtime.engines.openvino:OpenVinoBf16",

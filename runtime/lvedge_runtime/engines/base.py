@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -50,6 +49,8 @@ class Engine:
 
     name = "engine"
     """The name in the registry, as it goes into results."""
+    precision = "fp32"
+    """What the graphs that it runs are typed in."""
 
     passed_over: tuple[PassedOver, ...] = ()
     """Those that come before it, where the best one was asked for."""
@@ -178,13 +179,13 @@ class Engine:
         batch: int = array.shape[0]
         return batch
 
-    def _checked(self, state: State, batch: int) -> Mapping[str, Floats]:
-        """The state as a graph takes it, after checking it."""
+    def _checked(self, state: State, batch: int) -> State:
+        """The state, after checking it; an engine that keeps states elsewhere knows its own ones."""
         inputs = state.as_inputs()
         for name, shape in self._state_shapes.items():
             if self._batch(name, inputs[name], shape) != batch:
                 raise EngineError(f"{name} is of {inputs[name].shape[0]} streams, the frame of {batch}")
-        return inputs
+        return state
 
     def _open(self) -> None:
         raise NotImplementedError
@@ -192,10 +193,10 @@ class Engine:
     def _close(self) -> None:
         raise NotImplementedError
 
-    def _step(self, frame: Floats, state: Mapping[str, Floats]) -> StepResult:
+    def _step(self, frame: Floats, state: State) -> StepResult:
         raise NotImplementedError
 
-    def _replay(self, features: Floats, state: Mapping[str, Floats]) -> ReplayResult:
+    def _replay(self, features: Floats, state: State) -> ReplayResult:
         raise NotImplementedError
 
     def _locate(self, frame: Floats) -> tuple[Floats, Floats]:

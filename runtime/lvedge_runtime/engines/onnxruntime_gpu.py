@@ -23,7 +23,7 @@ class _Gpu(OnnxRuntimeEngine):
     @classmethod
     def obstacle(cls) -> str:
         return (
-            missing_module("onnxruntime", "onnxruntime-gpu")
+            missing_module("onnxruntime", "pip install onnxruntime-gpu")
             or missing_driver()
             or missing_provider(cls.providers[0][0])
         )

@@ -31,22 +31,26 @@ class OpenVino(SessionEngine):
     """Models compiled from the bundle's bytes, in float32 whatever the processor has."""
 
     name = "openvino"
-    precision: ClassVar[str] = F32
+    hint: ClassVar[str] = F32
     reservation: ClassVar[str] = "its start costs more than its frames save"
 
     @classmethod
     def obstacle(cls) -> str:
-        return missing_module("openvino", EXTRA) or f"{cls.reservation}: taken by its name only"
+        return (
+            missing_module("openvino", f"pip install '{EXTRA}'")
+            or f"{cls.reservation}: taken by its name only"
+        )
 
     def _session(self, name: str) -> Session:
-        return _Compiled(compiled_from_bytes(self.bundle.graph(name), name, self.threads, self.precision))
+        return _Compiled(compiled_from_bytes(self.bundle.graph(name), name, self.threads, self.hint))
 
 
 class OpenVinoBf16(OpenVino):
     """The same in bfloat16, where the processor has it: three digits instead of seven."""
 
     name = "openvino-bf16"
-    precision = BF16
+    precision = "bf16"
+    hint = BF16
     reservation = "it computes with three digits"
 
 

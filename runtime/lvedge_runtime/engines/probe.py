@@ -9,15 +9,15 @@ from importlib.util import find_spec
 DRIVER = "libcuda.so.1"
 
 
-def missing_module(module: str, package: str) -> str:
-    """Says that a package is not installed and how to install it; empty if it is there. Imports nothing.
+def missing_module(module: str, remedy: str) -> str:
+    """Says that a package is not installed and what brings it; empty if it is there. Imports nothing.
 
     Args:
         module: what would be imported.
-        package: what pip installs.
+        remedy: words for what brings it.
     """
     if find_spec(module) is None:
-        return f"{module} is not installed: pip install '{package}'"
+        return f"{module} is not installed: {remedy}"
     return ""
 
 

@@ -58,12 +58,16 @@ class SessionEngine(Engine):
         except Exception as err:  # neither onnxruntime nor openvino has a common base for its errors
             raise EngineError(f"{self.name} fails in the {graph} graph: {one_line(err)}") from err
 
-    def _step(self, frame: Floats, state: Mapping[str, Floats]) -> StepResult:
-        indices, phase, mask, features, *after = self._run("step", STEP_OUTPUTS, {"frame": frame, **state})
+    def _step(self, frame: Floats, state: State) -> StepResult:
+        indices, phase, mask, features, *after = self._run(
+            "step", STEP_OUTPUTS, {"frame": frame, **state.as_inputs()}
+        )
         return StepResult(indices, phase, mask, features, State(*after))
 
-    def _replay(self, features: Floats, state: Mapping[str, Floats]) -> ReplayResult:
-        indices, phase, *after = self._run("replay", REPLAY_OUTPUTS, {"features": features, **state})
+    def _replay(self, features: Floats, state: State) -> ReplayResult:
+        indices, phase, *after = self._run(
+            "replay", REPLAY_OUTPUTS, {"features": features, **state.as_inputs()}
+        )
         return ReplayResult(indices, phase, State(*after))
 
     def _locate(self, frame: Floats) -> tuple[Floats, Floats]:
