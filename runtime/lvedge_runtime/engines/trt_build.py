@@ -254,35 +254,32 @@ def _reason(log: Any) -> str:
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:
-    """Tells of the build, and ends it when its ``stop`` is called or whoever is told raises an ``error``."""
+    """Tells of the build, and ends it when ``is_stopped`` is set or whoever is told raises an ``error``."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.error: BaseException | None = None
-            self._is_stopped = False
-
-        def stop(self) -> None:
-            self._is_stopped = True
+            self.is_stopped = False
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._tell("started", phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._tell("stepped", phase_name, step)
-            return not self._is_stopped
+            return not self.is_stopped
 
         def phase_finish(self, phase_name: str) -> None:
             self._tell("finished", phase_name)
 
         def _tell(self, what: str, *values: object) -> None:
-            if progress is None or self._is_stopped:
+            if progress is None or self.is_stopped:
                 return
             try:
                 getattr(progress, what)(*values)
             except Exception as err:  # noqa: BLE001 (TensorRT would print it and go on)
                 self.error = err
-                self.stop()
+                self.is_stopped = True
 
     return Monitor()
 
@@ -300,7 +297,7 @@ def _later_signals(monitor: Any) -> Iterator[None]:
 
     def keep(number: int, _frame: object) -> None:
         caught.append(number)
-        monitor.stop()
+        monitor.is_stopped = True
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handled = {number: handler for number, handler in before.items() if callable(handler)}
