@@ -194,9 +194,9 @@ def _folder_graphs(folder: Path, precision: str) -> dict[tuple[str, str], bytes]
 def _device(timing_cache: Path | None) -> tuple[dict[str, Any], Build]:
     """What builds on this device, and what is said of it."""
     from lvedge_runtime.engines.trt_build import build_engine
-    from lvedge_runtime.engines.trt_module import load_tensorrt
+    from lvedge_runtime.engines.trt_module import tensorrt_module
 
-    about = {"builder": {"name": "TensorRT", "version": load_tensorrt().__version__}}
+    about = {"builder": {"name": "TensorRT", "version": tensorrt_module().__version__}}
     return about, lambda graph, options, bars: build_engine(graph, options, timing_cache, bars)
 
 

@@ -1,10 +1,10 @@
 """Checks what source files use of TensorRT against its real bindings: names, methods, properties, arguments.
 
-Usage: trt_names.py MODULE FILE...; the answer is JSON on standard output: version, faults, what was used.
+Usage: trt_names.py MODULE FILE...; prints JSON: version, faults by file, what was used.
 
-Types are followed from ``trt.X(...)``, from annotations ``trt.X``, and from the signatures that the bindings state
-in their docstrings, through assignments, calls and attributes. Whatever comes from TensorRT and cannot be followed
-is a fault as well, so that no name goes unlooked at.
+Types are followed from ``trt.X(...)``, from annotations ``trt.X``, and from the signatures that the bindings
+state in their docstrings, through assignments, calls and attributes. Whatever comes from TensorRT and cannot
+be followed is a fault as well, so that no name goes unlooked at.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from typing import Any
 MODULES = ("tensorrt", "tensorrt_rtx")
 """What a file imports that is looked at."""
 
-_PLAIN = re.compile(r"(typing\.)?(int|float|bool|str|bytes|None|object|list|List|tuple|Tuple|dict|Dict|set|Set|Any)\b")
+_PLAIN = re.compile(
+    r"(typing\.)?(int|float|bool|str|bytes|None|object|list|List|tuple|Tuple|dict|Dict|set|Set|Any)\b"
+)
+"""Results that are no objects of TensorRT's own."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,21 @@ Type = Any
 Scope = dict[str, Type]
 
 
-def is_looked_at(source: str) -> bool:
-    """Whether a file's code uses TensorRT: it imports it, or calls something ``trt``."""
+def module_of(source: str) -> str | None:
+    """The module of TensorRT that a file uses: the one it imports, or "tensorrt" where it has a ``trt``."""
+    found = None
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] in MODULES for alias in node.names):
-            return True
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
-            return True
-        if (isinstance(node, ast.Name) and node.id == "trt") or (isinstance(node, ast.arg) and node.arg == "trt"):
-            return True
-    return False
+        imported = []
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported = [node.module or ""]
+        for name in imported:
+            if name.split(".")[0] in MODULES:
+                return name.split(".")[0]
+        if "trt" in (getattr(node, "id", None), getattr(node, "arg", None)):
+            found = "tensorrt"
+    return found
 
 
 @dataclass
@@ -121,12 +129,8 @@ class Checker:
             self.statement(statement, scope, owner)
 
     def statement(self, node: ast.stmt, scope: Scope, owner: str | None) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] in MODULES:
-                    scope[alias.asname or alias.name] = Found(self.trt, "trt")
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
-            self.fault(node, f"names are imported from {node.module}: import the module as trt")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self.imported(node, scope)
         elif isinstance(node, ast.FunctionDef):
             self.function(node, scope, owner)
         elif isinstance(node, ast.ClassDef):
@@ -138,13 +142,25 @@ class Checker:
             for target in node.targets:
                 self.assign(target, kind, scope)
         elif isinstance(node, ast.AnnAssign):
-            if node.value is not None:
-                self.type_of(node.value, scope)
-            self.assign(node.target, self.annotated(node.annotation, scope), scope)
-            if owner and isinstance(node.target, ast.Name):
-                self.attributes.setdefault(owner, {})[node.target.id] = scope[node.target.id]
+            self.declared(node, scope, owner)
         else:
             self.others(node, scope, owner)
+
+    def imported(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+        if isinstance(node, ast.ImportFrom):
+            if (node.module or "").split(".")[0] in MODULES:
+                self.fault(node, f"names are imported from {node.module}: import the module as trt")
+            return
+        for alias in node.names:
+            if alias.name.split(".")[0] in MODULES:
+                scope[alias.asname or alias.name] = Found(self.trt, "trt")
+
+    def declared(self, node: ast.AnnAssign, scope: Scope, owner: str | None) -> None:
+        if node.value is not None:
+            self.type_of(node.value, scope)
+        self.assign(node.target, self.annotated(node.annotation, scope), scope)
+        if owner and isinstance(node.target, ast.Name):
+            self.attributes.setdefault(owner, {})[node.target.id] = scope[node.target.id]
 
     def others(self, node: ast.stmt, scope: Scope, owner: str | None) -> None:
         """Statements that hold expressions and blocks and give no types."""
@@ -261,15 +277,11 @@ class Checker:
                 self.fault(node, f"{name} does not exist")
                 return None
             value = getattr(holder.value, node.attr)
-            return Instance(holder.value) if is_member(holder.value, value) else Found(value, name)
+            if isinstance(holder.value, type) and isinstance(value, holder.value):
+                return Instance(holder.value)  # a member of an enumeration
+            return Found(value, name) if isinstance(value, type) or callable(value) else None
         if isinstance(holder, Instance):
-            name = f"{holder.kind.__name__}.{node.attr}"
-            self.used.add(name)
-            if not hasattr(holder.kind, node.attr):
-                self.fault(node, f"{name} does not exist")
-                return None
-            value = getattr(holder.kind, node.attr)
-            return self.given(value.fget, name) if isinstance(value, property) else Method(value, name)
+            return self.member(node, holder.kind)
         if isinstance(holder, Own):
             return self.attributes.get(holder.name, {}).get(node.attr)
         if isinstance(holder, Unknown):
@@ -277,6 +289,16 @@ class Checker:
         elif holder is None and node.attr in self.telling:
             self.fault(node, f"what {node.attr} is used on is not known: annotate it")
         return None
+
+    def member(self, node: ast.Attribute, kind: type) -> Type:
+        """A method or a property of an object of TensorRT's."""
+        name = f"{kind.__name__}.{node.attr}"
+        self.used.add(name)
+        if not hasattr(kind, node.attr):
+            self.fault(node, f"{name} does not exist")
+            return None
+        value = getattr(kind, node.attr)
+        return self.given(value.fget, name) if isinstance(value, property) else Method(value, name)
 
     def call(self, node: ast.Call, scope: Scope) -> Type:
         called = self.type_of(node.func, scope)
@@ -356,11 +378,6 @@ def expressions_in(node: ast.AST) -> Iterator[ast.expr]:
             yield from expressions_in(child)
 
 
-def is_member(holder: Any, value: Any) -> bool:
-    """Whether a value is a member of an enumeration."""
-    return isinstance(holder, type) and isinstance(value, holder)
-
-
 def signatures(function: Any) -> list[tuple[list[str], str]]:
     """Argument names, those with a default ending in "=", and result of each signature in a docstring."""
     found = []
@@ -391,11 +408,12 @@ def _split(arguments: str) -> list[str]:
 
 def main(module: str, *files: str) -> None:
     trt = importlib.import_module(module)
-    faults, used = [], set()
+    faults: dict[str, list[str]] = {}
+    used: set[str] = set()
     for file in files:
         checker = Checker(trt, ast.parse(Path(file).read_text("utf-8")))
         checker.check()
-        faults += [f"{Path(file).name}:{fault}" for fault in dict.fromkeys(checker.faults)]
+        faults[file] = list(dict.fromkeys(checker.faults))
         used |= checker.used
     json.dump({"version": trt.__version__, "faults": faults, "used": sorted(used)}, sys.stdout)
 

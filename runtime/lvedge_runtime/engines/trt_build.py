@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lvedge.disk import write_whole
 from lvedge.errors import EngineError
-from lvedge_runtime.engines.trt_module import load_tensorrt, log_of, start_driver
+from lvedge_runtime.engines.trt_module import Journal, journal_of, start_driver, tensorrt_module
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -96,7 +96,7 @@ def build_engine(
     Raises:
         EngineError: if there is no TensorRT or no driver, or it does not take the graph or finds no engine.
     """
-    module = load_tensorrt()
+    module = tensorrt_module()
     start_driver()
     return engine_from_graph(module, graph, options, partial(_timed_by, timing_cache), progress)
 
@@ -110,7 +110,7 @@ def layers_of(engine: bytes) -> dict[str, Any]:
     Raises:
         EngineError: if there is no TensorRT or no driver, or the engine is not for them.
     """
-    module = load_tensorrt()
+    module = tensorrt_module()
     start_driver()
     return _inspected(module, engine)
 
@@ -134,17 +134,17 @@ def engine_from_graph(
     Raises:
         EngineError: if the builder does not take the graph, or no engine fits.
     """
-    log = log_of(trt)
-    log.errors.clear()
+    journal = journal_of(trt)
+    journal.last = ""
     name = f"{trt.__name__} {trt.__version__}"
     try:
-        builder = trt.Builder(log)
+        builder = trt.Builder(journal.logger)
     except TypeError as err:  # what its bindings make of a library that gives nothing
-        raise EngineError(f"{name} does not start here: {_reason(log)}") from err
+        raise EngineError(f"{name} does not start here: {_reason(journal)}") from err
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, log)
+    parser = trt.OnnxParser(network, journal.logger)
     if not parser.parse(graph):
-        raise EngineError(f"{name} does not take the graph: {_parser_errors(parser) or _reason(log)}")
+        raise EngineError(f"{name} does not take the graph: {_parser_errors(parser) or _reason(journal)}")
     config = _configured(trt, builder, options)
     config.add_optimization_profile(_profile(builder, network, options))
     monitor = _monitor(trt, progress)
@@ -154,7 +154,7 @@ def engine_from_graph(
     if monitor.error is not None:
         raise monitor.error
     if serialised is None:
-        raise EngineError(f"{name} builds no engine within {options.workspace_mb} MiB: {_reason(log)}")
+        raise EngineError(f"{name} builds no engine within {options.workspace_mb} MiB: {_reason(journal)}")
     return bytes(serialised)
 
 
@@ -214,16 +214,18 @@ def _timed_by(path: Path | None, config: trt.IBuilderConfig) -> Iterator[None]:
 
 
 def _inspected(trt: Any, data: bytes) -> dict[str, Any]:
-    log = log_of(trt)
-    log.errors.clear()
+    journal = journal_of(trt)
+    journal.last = ""
     try:
-        runtime = trt.Runtime(log)
+        runtime = trt.Runtime(journal.logger)
     except TypeError as err:
-        raise EngineError(f"{trt.__name__} {trt.__version__} does not start here: {_reason(log)}") from err
+        raise EngineError(
+            f"{trt.__name__} {trt.__version__} does not start here: {_reason(journal)}"
+        ) from err
     runtime.engine_host_code_allowed = True  # a version-compatible engine brings its own runtime
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        raise EngineError(f"{trt.__name__} {trt.__version__} does not take the engine: {_reason(log)}")
+        raise EngineError(f"{trt.__name__} {trt.__version__} does not take the engine: {_reason(journal)}")
     inspector = engine.create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
@@ -248,9 +250,9 @@ def _parser_errors(parser: trt.OnnxParser) -> str:
     return ": ".join(found) + (f" (and {count - 1} more)" if count > 1 else "")
 
 
-def _reason(log: Any) -> str:
+def _reason(journal: Journal) -> str:
     """What TensorRT said last of its failure."""
-    return shorten(log.errors[-1], LONGEST) if log.errors else "it does not say why"
+    return shorten(journal.last, LONGEST) or "it does not say why"
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:

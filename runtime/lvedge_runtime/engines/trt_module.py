@@ -1,9 +1,10 @@
-"""TensorRT's Python module, the driver that has to be started before it, and its one log."""
+"""TensorRT's own Python package, the driver that is started before it, and what it says while it works."""
 
 from __future__ import annotations
 
 import ctypes
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from lvedge.errors import EngineError
@@ -11,28 +12,24 @@ from lvedge.errors import EngineError
 OLDEST = (10, 3)
 """JetPack 6.1's TensorRT; what is called here exists from it to 11."""
 
-NO_TENSORRT = (
-    "on a Jetson it comes with JetPack, and a virtual environment sees it with --system-site-packages;"
-    " elsewhere: pip install tensorrt"
-)
 
-
-def load_tensorrt() -> Any:
-    """The module ``tensorrt``, imported when it is needed.
+def tensorrt_module() -> Any:
+    """The package ``tensorrt``; nothing of it may touch the GPU before the driver is started.
 
     Raises:
-        EngineError: if it cannot be imported or is too old.
+        EngineError: if it cannot be imported, or is too old.
     """
     try:
-        import tensorrt as trt
-    except (ImportError, OSError) as err:
-        reason = " ".join(str(err).split())
-        raise EngineError(f"tensorrt cannot be imported ({reason}): {NO_TENSORRT}") from err
-    version = tuple(int(part) for part in trt.__version__.split(".")[:2])
-    if version < OLDEST:
+        trt = import_module("tensorrt")
+    except (ImportError, OSError) as err:  # OSError: its own libraries are missing
         raise EngineError(
-            f"TensorRT {trt.__version__} is too old: it takes {OLDEST[0]}.{OLDEST[1]}, as JetPack 6.1 has it"
-        )
+            f"TensorRT's Python package cannot be imported ({' '.join(str(err).split())}): it comes with"
+            " JetPack; a virtual environment sees it with python3 -m venv --system-site-packages"
+        ) from err
+    version = str(trt.__version__)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise EngineError(f"TensorRT {version} is too old: JetPack 6.1 has {oldest}, or take a newer one")
     return trt
 
 
@@ -55,24 +52,34 @@ def start_driver() -> None:
         raise EngineError(f"the NVIDIA driver does not start (cuInit says {status}): see nvidia-smi or dmesg")
 
 
-@cache
-def log_of(trt: Any) -> Any:
-    """The log that every builder, parser and runtime of a TensorRT module is given; ``errors`` are its lines.
+class Journal:
+    """Keeps TensorRT's last error for our own message, in place of printing it.
 
-    There is one a process: TensorRT keeps the first that it sees, and goes on calling it.
+    Args:
+        trt: the package.
+    """
+
+    def __init__(self, trt: Any) -> None:
+        self.last = ""
+        """The last error, on one line."""
+        journal = self
+
+        class Logger(trt.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, msg: str) -> None:
+                if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                    journal.last = " ".join(msg.split())
+
+        self.logger: Any = Logger()
+
+
+@cache
+def journal_of(trt: Any) -> Journal:
+    """The one journal of a process: TensorRT goes on writing to the first log that it is given.
 
     Args:
         trt: ``tensorrt``, or ``tensorrt_rtx``.
     """
-    kept = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.errors: list[str] = []
-
-        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if severity in kept:
-                self.errors.append(" ".join(msg.split()))
-
-    return Log()
+    return Journal(trt)
