@@ -25,18 +25,18 @@ def wheels() -> Path:
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
     """Makes a shared library of a C file beside the tests; gives its folder."""
-    made: dict[str, Path] = {}
+    made: dict[tuple[str, str], Path] = {}
 
     def make(source: str, library: str) -> Path:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             pytest.skip("no C compiler is here")
-        if library not in made:
+        if (source, library) not in made:
             folder = tmp_path_factory.mktemp("libraries")
             words = ["-shared", "-fPIC", "-w", f"-Wl,-soname,{library}", str(HERE / source)]
             subprocess.run([compiler, *words, "-o", str(folder / library)], check=True)
-            made[library] = folder
-        return made[library]
+            made[source, library] = folder
+        return made[source, library]
 
     return make
 

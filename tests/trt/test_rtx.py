@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from lvedge_runtime.engines.trt_build import BuildOptions  # noqa: E402
 
 pytestmark = pytest.mark.tensorrt
 
+RTX = "1.7.1.116"
 TARGETS = ("SM86", "SM89")
 STREAMS = BuildOptions(max_batch=4)
 KEPT = {"step": ("polar", "recurrent", "glue"), "locator": ("glue",)}
@@ -40,7 +42,7 @@ KEPT = {"step": ("polar", "recurrent", "glue"), "locator": ("glue",)}
 def trt(wheels: Path) -> Iterator[Any]:
     """The module ``tensorrt_rtx``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(wheels / "rtx")
+        patch.syspath_prepend(wheels / RTX)
         yield import_module("tensorrt_rtx")
 
 
@@ -65,16 +67,27 @@ def int8(exported: Exported) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
+def delivered(trt: Any, half: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FP16 engines as the command writes them."""
+    graphs, out = tmp_path_factory.mktemp("graphs"), tmp_path_factory.mktemp("engines")
+    for name, graph in half.items():
+        (graphs / f"{name}.fp16.onnx").write_bytes(graph)
+    words = ["engine", "--onnx", graphs, "--out", out, "--rtx", "--target", "sm86,sm89", "--max-batch", 4]
+    assert main([str(word) for word in words]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
 def engines(
-    trt: Any, exported: Exported, half: Mapping[str, bytes], int8: Mapping[str, bytes]
+    trt: Any, exported: Exported, int8: Mapping[str, bytes], delivered: Path
 ) -> dict[tuple[str, str], bytes]:
     """Precision and graph to the engine for both targets."""
-    graphs = {"fp32": exported.graphs, "fp16": half, "int8": int8}
-    return {
+    made = {
         (precision, name): rtx_engine(trt, graph, TARGETS, STREAMS)
-        for precision, by_name in graphs.items()
-        for name, graph in by_name.items()
+        for precision, graphs in (("fp32", exported.graphs), ("int8", int8))
+        for name, graph in graphs.items()
     }
+    return made | {("fp16", name): (delivered / f"{name}.fp16.rtx.engine").read_bytes() for name in GRAPHS}
 
 
 def changed(graph: bytes, operator: str, **change: Any) -> bytes:
@@ -235,20 +248,14 @@ def test_targets(trt: Any) -> None:
         targets_from_text(trt, "sm86,sm87")
 
 
-def test_the_command_writes_engines_and_what_they_are(
-    trt: Any, half: Mapping[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    graphs, out = tmp_path / "graphs", tmp_path / "out"
-    graphs.mkdir()
-    for name, graph in half.items():
-        (graphs / f"{name}.fp16.onnx").write_bytes(graph)
-    words = ["engine", "--onnx", graphs, "--out", out, "--rtx", "--target", "sm89", "--max-batch", 2]
-    assert main([str(word) for word in words]) == 0
-    assert "step.fp16.rtx.engine (" in capsys.readouterr().out
-    told = json.loads((out / "engines.json").read_text("utf-8"))
-    assert set(told["files"]) == {f"{name}.fp16.rtx.engine" for name in GRAPHS}
-    assert {path.name for path in out.iterdir()} == {"engines.json", *told["files"]}
+def test_the_command_says_what_the_engines_are(trt: Any, half: Mapping[str, bytes], delivered: Path) -> None:
+    told = json.loads((delivered / "engines.json").read_text("utf-8"))
     assert told["builder"] == {"name": "TensorRT-RTX", "version": trt.__version__}
-    assert (told["targets"], told["options"]["max_batch"]) == (["SM89"], 2)
-    for name, about in told["files"].items():
-        assert about["bytes"] == (out / name).stat().st_size > 100_000
+    assert (told["targets"], told["options"]["max_batch"]) == (list(TARGETS), 4)
+    assert list(told["files"]) == [f"{name}.fp16.rtx.engine" for name in GRAPHS]
+    assert {path.name for path in delivered.iterdir()} == {"engines.json", *told["files"]}
+    for name in GRAPHS:
+        about, engine = told["files"][f"{name}.fp16.rtx.engine"], delivered / f"{name}.fp16.rtx.engine"
+        assert about["bytes"] == engine.stat().st_size
+        assert about["sha256"] == sha256(engine.read_bytes()).hexdigest()
+        assert about["graph_sha256"] == sha256(half[name]).hexdigest()

@@ -58,6 +58,8 @@ class BuildOptions:
                 f"an engine needs at least 1 MiB of workspace and 1 stream,"
                 f" not {self.workspace_mb} and {self.max_batch}"
             )
+        if self.dla_core is not None and self.dla_core < 0:
+            raise EngineError(f"there is no DLA core {self.dla_core}: they count from 0")
         if self.dla_core is not None and (self.version_compatible or self.hardware_compatible):
             raise EngineError("an engine for a DLA is for this device and this TensorRT only: ask for one")
 
