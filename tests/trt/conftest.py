@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from nvidia import HERE, WHEELS_VARIABLE, Python
+from trt_places import HERE, WHEELS_VARIABLE, Python
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ def test_an_engine_is_for_its_targets(
 
 def test_mixed_types_are_refused(trt: Any, half: Mapping[str, bytes]) -> None:
     broken = changed(half["step"], "Conv", dtype="float32")
-    said = r"^tensorrt_rtx \S+ does not take the graph: Conv '.*must be of same type"
+    said = r"^TensorRT-RTX \S+ does not take the graph: Conv '.*must be of same type"
     with pytest.raises(EngineError, match=said):
         rtx_engine(trt, broken, TARGETS, STREAMS)
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from nvidia import HERE, LIBRARIES, NO_WHEEL, VERSIONS, Python
+from trt_places import HERE, LIBRARIES, NO_WHEEL, VERSIONS, Python
 
 from lvedge.bundle import DEFAULT_PATH, Bundle
 from lvedge.errors import EngineError
@@ -107,15 +107,13 @@ def test_measured_times_are_kept(trt: ModuleType, graph: bytes, tmp_path: Path) 
 
 
 def test_why_no_engine_is_built(trt: ModuleType, graph: bytes) -> None:
-    said = r"^tensorrt 10\.3\.0 builds no engine within 1 MiB: Error Code 10: no implementation for any node$"
+    said = r"^TensorRT 10\.3\.0 builds no engine within 1 MiB: Error Code 10: no implementation for any node$"
     with pytest.raises(EngineError, match=said):
         built(trt, graph, workspace_mb=1)
 
 
 def test_the_first_error_of_the_parser_is_told(trt: ModuleType) -> None:
-    said = (
-        r"^tensorrt 10\.3\.0 does not take the graph: MODEL_DESERIALIZE_FAILED: .* \(and 1 more\)$"
-    )
+    said = r"^TensorRT 10\.3\.0 does not take the graph: MODEL_DESERIALIZE_FAILED: .* \(and 1 more\)$"
     with pytest.raises(EngineError, match=said):
         built(trt, b"no graph")
 
@@ -124,7 +122,7 @@ def test_what_the_inspector_tells(trt: ModuleType, graph: bytes) -> None:
     around = partial(trt_build._timed_by, None)
     engine = engine_from_graph(trt, graph, BuildOptions(version_compatible=True), around)
     assert trt_build._inspected(trt, engine) == {"Layers": [{"Name": f"of {len(engine)} bytes"}]}
-    said = r"^tensorrt 10\.3\.0 does not take the engine: Error Code 1: .*\(magic tag does not match\)$"
+    said = r"^TensorRT 10\.3\.0 does not take the engine: Error Code 1: .*\(magic tag does not match\)$"
     with pytest.raises(EngineError, match=said):
         trt_build._inspected(trt, b"no engine")
 
@@ -207,7 +205,7 @@ def test_a_tensorrt_that_gives_nothing(
     assert without.stdout.startswith("no NVIDIA driver answers here")
     done = python(["-c", catch], modules, [*libraries, compiled("libcuda.c", "libcuda.so.1")])
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"tensorrt {version} does not start here: it does not say why\n"
+    assert done.stdout == f"TensorRT {version} does not start here: it does not say why\n"
 
 
 @pytest.mark.tensorrt

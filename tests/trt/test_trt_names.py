@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvidia import LIBRARIES, NO_WHEEL, ROOT, VERSIONS, Python
+from trt_places import LIBRARIES, NO_WHEEL, ROOT, VERSIONS, Python
 from trt_names import module_of
 
 CHECKER = Path(__file__).with_name("trt_names.py")

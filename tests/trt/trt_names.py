@@ -136,15 +136,24 @@ class Checker:
         elif isinstance(node, ast.ClassDef):
             self.class_(node, scope)
         elif isinstance(node, ast.Assign):
-            kind = self.type_of(node.value, scope)
-            if isinstance(kind, Unknown):
-                self.fault(node, f"{kind.what} does not say what it gives: annotate it")
             for target in node.targets:
-                self.assign(target, kind, scope)
+                self.assigned(node, target, node.value, scope)
         elif isinstance(node, ast.AnnAssign):
             self.declared(node, scope, owner)
         else:
             self.others(node, scope, owner)
+
+    def assigned(self, node: ast.stmt, target: ast.expr, value: ast.expr, scope: Scope) -> None:
+        """A value to its name; of two rows of them each to its own."""
+        targets, values = getattr(target, "elts", []), getattr(value, "elts", [])
+        if targets and len(targets) == len(values):
+            for one, its in zip(targets, values, strict=True):
+                self.assigned(node, one, its, scope)
+            return
+        kind = self.type_of(value, scope)
+        if isinstance(kind, Unknown):
+            self.fault(node, f"{kind.what} does not say what it gives: annotate it")
+        self.assign(target, kind, scope)
 
     def imported(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
         if isinstance(node, ast.ImportFrom):

@@ -138,7 +138,7 @@ def engine_from_graph(
     """
     journal = journal_of(trt)
     journal.last = ""
-    name = f"{trt.__name__} {trt.__version__}"
+    name = _called(trt)
     try:
         builder = trt.Builder(journal.logger)
     except TypeError as err:  # what its bindings make of a library that gives nothing
@@ -221,21 +221,17 @@ def _inspected(trt: Any, data: bytes) -> dict[str, Any]:
     try:
         runtime = trt.Runtime(journal.logger)
     except TypeError as err:
-        raise EngineError(
-            f"{trt.__name__} {trt.__version__} does not start here: {_reason(journal)}"
-        ) from err
+        raise EngineError(f"{_called(trt)} does not start here: {_reason(journal)}") from err
     runtime.engine_host_code_allowed = True  # a version-compatible engine brings its own runtime
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        raise EngineError(f"{trt.__name__} {trt.__version__} does not take the engine: {_reason(journal)}")
+        raise EngineError(f"{_called(trt)} does not take the engine: {_reason(journal)}")
     inspector = engine.create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
         found: dict[str, Any] = json.loads(text)
     except ValueError as err:
-        raise EngineError(
-            f"{trt.__name__} {trt.__version__} tells the layers in no valid JSON: {err}"
-        ) from err
+        raise EngineError(f"{_called(trt)} tells the layers in no valid JSON: {err}") from err
     return found
 
 
@@ -250,6 +246,11 @@ def _parser_errors(parser: trt.OnnxParser) -> str:
     if error.node_operator():
         found.insert(0, f"{error.node_operator()} {error.node_name()!r}")
     return ": ".join(found) + (f" (and {count - 1} more)" if count > 1 else "")
+
+
+def _called(trt: Any) -> str:
+    """The builder's name and version, for messages."""
+    return f"{'TensorRT-RTX' if trt.__name__ == 'tensorrt_rtx' else 'TensorRT'} {trt.__version__}"
 
 
 def _reason(journal: Journal) -> str:
