@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trt_places import LIBRARIES, NO_WHEEL, ROOT, VERSIONS, Python
 from trt_names import module_of
+from trt_places import LIBRARIES, NO_WHEEL, ROOT, VERSIONS, Python
 
 CHECKER = Path(__file__).with_name("trt_names.py")
 SOURCES = sorted(path for room in ("runtime", "export") for path in (ROOT / room).rglob("*.py"))
