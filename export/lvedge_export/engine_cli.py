@@ -196,6 +196,8 @@ def _device(timing_cache: Path | None) -> tuple[dict[str, Any], Build]:
     from lvedge_runtime.engines.trt_build import build_engine
     from lvedge_runtime.engines.trt_module import tensorrt_module
 
+    if timing_cache is not None:
+        _write(timing_cache.parent, {})  # a folder that cannot be written is told before a build of minutes
     about = {"builder": {"name": "TensorRT", "version": tensorrt_module().__version__}}
     return about, lambda graph, options, bars: build_engine(graph, options, timing_cache, bars)
 
@@ -217,7 +219,7 @@ def _layers(engines: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Each file whole or not at all.
+    """Each file whole or not at all; the folder is made.
 
     Raises:
         UsageError: if the folder cannot be written.

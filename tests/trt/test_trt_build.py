@@ -155,7 +155,7 @@ def test_the_command_builds_on_the_device(
     python: Python, compiled: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     libraries = [compiled("libcuda.c", "libcuda.so.1")]
-    out, layers, cache = tmp_path / "out", tmp_path / "layers.json", tmp_path / "times"
+    out, layers, cache = tmp_path / "out", tmp_path / "layers.json", tmp_path / "kept" / "times"
     words = ["engine", "--bundle", DEFAULT_PATH, "--out", out, "--max-batch", 3, "--workspace", 9]
     more = ["--version-compatible", "--timing-cache", cache, "--layers", layers]
     done = python(["-c", COMMAND, *words, *more], [FAKE], libraries)
