@@ -14,7 +14,7 @@ from lvedge.contract import (
     ContractShapes,
 )
 from lvedge.errors import BundleError
-from lvedge.onnxscan import FLOAT, GraphTensor, scan_graph
+from lvedge.onnxscan import FLOAT, GraphScan, GraphTensor, scan_graph
 
 GRAPHS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "step": (STEP_INPUTS, STEP_OUTPUTS),
@@ -34,6 +34,18 @@ def check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
     Raises:
         BundleError: naming what the bundle holds; it begins with "holds a ... graph".
     """
+    scan = check_standing_alone(name, data)
+    inputs, outputs = GRAPHS[name]
+    for what, stated, expected in (("takes", scan.inputs, inputs), ("gives", scan.outputs, outputs)):
+        _check_tensors(name, what, stated, _expected(name, expected, shapes))
+
+
+def check_standing_alone(name: str, data: bytes) -> GraphScan:
+    """Refuse a graph that reads other files, needs other operators or newer versions; gives what it holds.
+
+    Raises:
+        BundleError: naming what was found; it begins with "holds a ... graph".
+    """
     try:
         scan = scan_graph(data)
     except BundleError as err:
@@ -50,9 +62,7 @@ def check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
             f"holds a {name} graph of opset {opset} and IR {scan.ir_version},"
             f" newer than {NEWEST_OPSET} and {NEWEST_IR}"
         )
-    inputs, outputs = GRAPHS[name]
-    for what, stated, expected in (("takes", scan.inputs, inputs), ("gives", scan.outputs, outputs)):
-        _check_tensors(name, what, stated, _expected(name, expected, shapes))
+    return scan
 
 
 def _expected(graph: str, names: Sequence[str], shapes: ContractShapes) -> dict[str, tuple[int, ...]]:

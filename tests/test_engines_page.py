@@ -25,6 +25,13 @@ FILES = {
         "tests/runtime/test_engine_cache.py",
         "tests/export/test_tensorrt_offline.py",
     ),
+    "openvino": ("tests/export/test_openvino.py",),
+    "lvedge-export engine": (
+        "tests/trt/test_rtx.py",
+        "tests/trt/test_trt_names.py",
+        "tests/trt/test_trt_build.py",
+        "tests/export/test_engine_command.py",
+    ),
 }
 """Engine to the files of its checks."""
 
@@ -76,7 +83,7 @@ def test_tensorrt_passes_the_contract_s_checks_on_doubles() -> None:
         and function.name.startswith("test_")
         and (
             "engine" in {argument.arg for argument in function.args.args}
-            or any("ENGINES" in ast.unparse(mark) for mark in function.decorator_list)
+            or any("WITH_DOUBLES" in ast.unparse(mark) for mark in function.decorator_list)
         )
     }
     assert for_each == set(columns("tensorrt")[DOUBLE]) & set(checks_in(FILES["onnxruntime-cpu"]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvedge.errors import LvedgeError, MissingExtraError, UsageError
 from lvedge.training.argument import whole_number
+from lvedge_export.engine_cli import add_engine
 
 if TYPE_CHECKING:
     from lvedge.contract import ContractShapes
@@ -118,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="steps timed, each beside one in FP32 (default: 200)",
     )
     int8.set_defaults(run_command=_int8)
+    add_engine(commands)
     return parser
 
 

@@ -71,6 +71,29 @@ class MemoryPoolType(Enum):
     WORKSPACE = 0
 
 
+class BuilderFlag(Enum):
+    TF32 = 0
+
+
+class ProfilingVerbosity(Enum):
+    DETAILED = 1
+
+
+class ErrorCode(Enum):
+    UNSUPPORTED_NODE = 0
+
+
+class IProgressMonitor:
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        raise NotImplementedError
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        raise NotImplementedError
+
+    def phase_finish(self, phase_name: str) -> None:
+        raise NotImplementedError
+
+
 TYPES = {"tensor(float)": DataType.FLOAT, "tensor(float16)": DataType.HALF, "tensor(int64)": DataType.INT64}
 
 
@@ -109,6 +132,9 @@ class Fake:
             "TensorIOMode": TensorIOMode,
             "NetworkDefinitionCreationFlag": NetworkDefinitionCreationFlag,
             "MemoryPoolType": MemoryPoolType,
+            "BuilderFlag": BuilderFlag,
+            "ProfilingVerbosity": ProfilingVerbosity,
+            "IProgressMonitor": IProgressMonitor,
             "Runtime": lambda logger: Runtime(fake, logger),
             "Builder": lambda logger: Builder(fake, logger),
             "OnnxParser": OnnxParser,
@@ -312,6 +338,9 @@ class Config:
         assert pool is MemoryPoolType.WORKSPACE
         assert pool_size > 0
 
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        assert flag is BuilderFlag.TF32
+
     def add_optimization_profile(self, profile: Profile) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
@@ -329,8 +358,17 @@ class ParserError:
     def __init__(self, words: str) -> None:
         self._words = words
 
+    def code(self) -> ErrorCode:
+        return ErrorCode.UNSUPPORTED_NODE
+
     def desc(self) -> str:
         return self._words
+
+    def node_operator(self) -> str:
+        return ""
+
+    def node_name(self) -> str:
+        return ""
 
 
 class OnnxParser:

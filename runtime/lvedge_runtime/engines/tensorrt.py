@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvedge.bundle import Bundle
 from lvedge.contract import Floats, ReplayResult, State, StepResult
@@ -21,7 +21,10 @@ from lvedge_runtime.engines.lane import DeviceState, Lanes
 from lvedge_runtime.engines.probe import missing_driver, missing_module
 from lvedge_runtime.engines.trt_build import BuildOptions, build_engine
 from lvedge_runtime.engines.trt_graph import TrtGraph
-from lvedge_runtime.engines.trt_module import Journal, tensorrt_module
+from lvedge_runtime.engines.trt_module import Journal, journal_of, tensorrt_module
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 
 class TensorRt(Engine):
@@ -58,7 +61,7 @@ class TensorRt(Engine):
         self._cache = cache
         self._device: Device | None = None
         self._lanes: Lanes | None = None
-        self._runtime: Any = None  # its engines need it to the end
+        self._runtime: trt.Runtime | None = None  # its engines need it to the end
         self._graphs: dict[str, TrtGraph] = {}
         self._turn = threading.RLock()
 
@@ -81,7 +84,7 @@ class TensorRt(Engine):
 
     def _open_graphs(self, trt: Any, device: Device) -> None:
         """The engines, built or from the cache, and the lanes."""
-        journal = Journal(trt)
+        journal = journal_of(trt)
         runtime = self._runtime = trt.Runtime(journal.logger)
         cache = EngineCache() if self._cache is None else self._cache
         most = self._options.max_batch
@@ -90,7 +93,9 @@ class TensorRt(Engine):
             self._graphs[graph] = TrtGraph(trt, engine, graph, self.shapes, device, most)
         self._lanes = Lanes(device, self.shapes, most, self._turn)
 
-    def _engine(self, trt: Any, runtime: Any, journal: Journal, cache: EngineCache, graph: str) -> Any:
+    def _engine(
+        self, trt: Any, runtime: trt.Runtime, journal: Journal, cache: EngineCache, graph: str
+    ) -> Any:
         """A graph's engine, deserialised."""
         assert self._device is not None
         half = ".fp16" if self.precision == "fp16" else ""
@@ -155,7 +160,7 @@ class TensorRt(Engine):
         return points, confidence
 
 
-def _accepted(runtime: Any, journal: Journal, graph: str, plan: bytes) -> Any:
+def _accepted(runtime: trt.Runtime, journal: Journal, graph: str, plan: bytes) -> Any:
     """The engine of checked bytes; None where TensorRT refuses them.
 
     Raises:

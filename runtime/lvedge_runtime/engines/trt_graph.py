@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from lvedge.errors import EngineError
 from lvedge.graph import GRAPHS
 from lvedge_runtime.engines.cuda.device import Device, Pinned
 from lvedge_runtime.engines.lane import FLOAT_BYTES, Lane
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class TrtGraph:
     """
 
     def __init__(
-        self, trt: Any, engine: Any, name: str, shapes: ContractShapes, device: Device, most: int
+        self, trt: Any, engine: trt.ICudaEngine, name: str, shapes: ContractShapes, device: Device, most: int
     ) -> None:
         self._trt = trt
         self._engine = engine
