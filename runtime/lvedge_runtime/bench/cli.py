@@ -155,6 +155,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a timing has at least so many (default: 700, for p99)",
     )
+    what.add_argument(
+        "--starts",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="of the command; a third as many cold (default: 10)",
+    )
     out = parser.add_argument_group("where it goes")
     out.add_argument("--out", type=Path, metavar="DIR", help="write bench.json and bench.png there")
     out.add_argument("--quiet", action="store_true", help="do not say what is being measured")
@@ -188,6 +195,7 @@ def _run(options: argparse.Namespace) -> int:
             deadline_ms=options.deadline_ms,
             find_rate=options.find_rate,
             frames=options.frames,
+            starts=options.starts,
             live=options.live,
         ),
         (lambda _words: None) if options.quiet else _say,

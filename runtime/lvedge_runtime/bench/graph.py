@@ -20,6 +20,8 @@ FLOAT_BYTES = 4
 DEPTH = 4
 """A layer is a module of the network down to this depth: ``segmentation.down.0.dense``."""
 
+UNNAMED = "(unnamed)"
+
 _GRAPH, _NODE = 7, 1
 _INPUT, _OUTPUT, _NAME, _OPERATOR = 1, 2, 3, 4
 
@@ -43,7 +45,7 @@ class Node:
     @property
     def layer(self) -> str:
         """The module that it belongs to."""
-        return ".".join(self.name.split("/")[0].split(".")[:DEPTH])
+        return ".".join(self.name.split("/")[0].split(".")[:DEPTH]) or UNNAMED
 
 
 @dataclass(frozen=True)

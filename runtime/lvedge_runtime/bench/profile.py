@@ -30,6 +30,7 @@ class NodeRun:
 
     Args:
         name: as ONNX Runtime calls it.
+        index: its place in the graph, while the graph is not optimised.
         operator: its type.
         inputs: shapes, without inputs that are left out.
         outputs: shapes.
@@ -37,6 +38,7 @@ class NodeRun:
     """
 
     name: str
+    index: int
     operator: str
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
@@ -76,11 +78,11 @@ def shapes_of(nodes: list[Node], run: list[NodeRun]) -> dict[str, Shape]:
         nodes: of the graph.
         run: the same nodes as they ran, in whatever order.
     """
-    by_name = {node_run.name: node_run for node_run in run}
+    by_index = {node_run.index: node_run for node_run in run}
     shapes: dict[str, Shape] = {}
-    for node in nodes:
-        ran = by_name.get(node.name)
-        if ran is not None:  # constants are folded away in any case
+    for index, node in enumerate(nodes):
+        ran = by_index.get(index)
+        if ran is not None:  # constants are taken out of the graph in any case
             shapes.update(zip((name for name in node.inputs if name), ran.inputs, strict=False))
             shapes.update(zip(node.outputs, ran.outputs, strict=False))
     return shapes
@@ -131,6 +133,7 @@ def _node_run(event: Mapping[str, Any]) -> NodeRun:
     args = event["args"]
     return NodeRun(
         name=event["name"].removesuffix(_KERNEL),
+        index=int(args["node_index"]),
         operator=args["op_name"],
         inputs=_shapes(args["input_type_shape"]),
         outputs=_shapes(args["output_type_shape"]),

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 SECTIONS = ("start", "way", "paced", "steps", "bound")
 """In the order in which they run."""
 
-WARM_STARTS, COLD_STARTS = 10, 3
+COLD_EVERY = 3
+"""Starts with the files in the page cache for one without."""
+
 HIGHEST_FRAMES = 700
 """Enough for p99."""
 
@@ -49,6 +51,7 @@ class Plan:
         deadline_ms: when a paced result is late, or None for the next frame's arrival.
         find_rate: look for the highest rate held at p99.
         frames: at least so many a timing.
+        starts: of the command, with its files in the page cache.
         live: the way frame by frame, even where the whole beat is at hand.
     """
 
@@ -66,6 +69,7 @@ class Plan:
     deadline_ms: float | None
     find_rate: bool
     frames: int
+    starts: int
     live: bool
 
 
@@ -148,7 +152,7 @@ def _start(plan: Plan) -> dict[str, Any]:
         ("--spacing-mm", plan.spacing_mm),
     ):
         arguments += [] if value is None else [option, str(value)]
-    return start_of(arguments, _files(plan), WARM_STARTS, COLD_STARTS)
+    return start_of(arguments, _files(plan), plan.starts, -(-plan.starts // COLD_EVERY))
 
 
 def _way(
