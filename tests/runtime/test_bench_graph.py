@@ -14,7 +14,7 @@ from lvedge_runtime.bench.bound import bound_ms, bound_of
 from lvedge_runtime.bench.graph import Node, Work, flop_of, nodes_of, work_by_layer, work_of
 from lvedge_runtime.bench.matmul import matmul_calls, matmul_model
 from lvedge_runtime.bench.profile import LAYOUT, NodeRun, ms_by_layer, profiled_runs, shapes_of
-from lvedge_runtime.engines.onnxruntime_cpu import session_from_bytes
+from lvedge_runtime.bench.session import session_of
 
 RNG = np.random.default_rng(5)
 SIDE = 16
@@ -114,7 +114,7 @@ def test_names_that_onnx_runtime_gives_lead_back_to_the_layer() -> None:
 def test_the_product_that_is_measured_is_the_product() -> None:
     b = RNG.random((7, 5), dtype=np.float32)
     a = RNG.random((3, 7), dtype=np.float32)
-    (y,) = session_from_bytes(matmul_model(b), "product").run(["y"], {"a": a})
+    (y,) = session_of(matmul_model(b), threads=1).run(["y"], {"a": a})
     np.testing.assert_allclose(y, a @ b, rtol=1e-5)
     calls = matmul_calls(64, threads=1)
     (by_onnx,) = calls["onnxruntime"]()

@@ -21,9 +21,9 @@ from lvedge_runtime.bench.graph import Work, nodes_of, work_by_layer, work_of
 from lvedge_runtime.bench.interval import Series, paired_ratio
 from lvedge_runtime.bench.matmul import matmul_calls
 from lvedge_runtime.bench.profile import LAYOUT, ms_by_layer, profiled_runs, shapes_of
+from lvedge_runtime.bench.step import BASELINE
 from lvedge_runtime.engines import open_engine
 
-ENGINE = "onnxruntime-cpu"
 SIDES = (256, 512, 1024)
 COPY_MB = (1, 8, 64)
 FEWEST_ROUNDS = 20
@@ -94,7 +94,7 @@ def bound_of(bundle: Bundle, view: Floats, threads: int, rounds: int = FEWEST_RO
         for name, call in matmul_calls(side, threads).items()
     ]
     copies = [_copy(megabytes) for megabytes in COPY_MB]
-    with open_engine(bundle, ENGINE, threads) as engine:
+    with open_engine(bundle, BASELINE, threads) as engine:
         state = State.zeros(bundle.shapes)
         step = Rival("step", work.flop, lambda: engine.step(view, state))
         _in_turn([step, *products, *copies], rounds)
@@ -102,7 +102,7 @@ def bound_of(bundle: Bundle, view: Floats, threads: int, rounds: int = FEWEST_RO
     layers = work_by_layer(nodes, shapes, STEP_OUTPUTS)
     layer_ms = ms_by_layer(nodes, profiled_runs(graph, inputs, PROFILED, threads))
     return {
-        "engine": ENGINE,
+        "engine": BASELINE,
         "threads": threads,
         "rounds": rounds,
         "step": {"median_ms": round(float(np.median(step.ms)), 4), **asdict(work)},

@@ -117,7 +117,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_listed(str),
         default=[ALL],
         metavar="NAMES",
-        help="engines of the steps, the first one also for the rest (default: all that there are)",
+        help="engines of the steps, the first one also for the rest (default: all that there are; auto for the rest)",
     )
     what.add_argument(
         "--threads", type=_listed(_count), default=[1], metavar="N", help="of the engine (default: 1)"
@@ -171,7 +171,8 @@ def _run(options: argparse.Namespace) -> int:
     _set_threads(options.threads[0])
     from lvedge_runtime.engines import AUTO, ENGINES
 
-    engines = list(ENGINES) if options.engine == [ALL] else options.engine
+    takes_all = options.engine == [ALL]
+    engines = list(ENGINES) if takes_all else options.engine
     unknown = [name for name in engines if name not in (*ENGINES, AUTO)]
     if unknown:
         raise UsageError(
@@ -187,6 +188,7 @@ def _run(options: argparse.Namespace) -> int:
             cases=options.cases,
             sinks=options.sink,
             sections=options.sections,
+            engine=AUTO if takes_all else engines[0],
             engines=engines,
             threads=options.threads,
             batches=options.batch,

@@ -17,6 +17,9 @@ from lvedge_runtime.bench.timing import discards
 FORMAT = 1
 """Version of the JSON; another one is not compared."""
 
+FEWEST = 10
+"""Of fewer samples a bootstrap says nothing."""
+
 TAIL = 99.0
 WORDS = {"higher": "slower", "lower": "faster", "level": "level"}
 SAME = ("processor", "cores_allowed", "governors", "gpus", "thread_settings")
@@ -63,13 +66,14 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    """Every timing that both runs hold.
+    """Every timing that both runs hold with samples enough for an interval.
 
     Raises:
         UsageError: if they have none in common.
     """
     first, second = (
-        {what: ms for what, ms in timings(run) if np.median(ms) > 0.0} for run in (before, after)
+        {what: ms for what, ms in timings(run) if ms.size >= FEWEST and np.median(ms) > 0.0}
+        for run in (before, after)
     )
     changes = [_change(what, first[what], second[what]) for what in first if what in second]
     if not changes:
@@ -80,7 +84,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What else than the software differs between two runs, a line each."""
     pairs = [(name, before["machine"].get(name), after["machine"].get(name)) for name in SAME]
-    pairs += [(name, before.get(name), after.get(name)) for name in ("source", "bundle")]
+    pairs += [(name, before.get(name), after.get(name)) for name in ("source", "bundle", "engine")]
     return [f"{name}: {first!r} before, {second!r} after" for name, first, second in pairs if first != second]
 
 
@@ -93,8 +97,10 @@ def timings(run: dict[str, Any]) -> Iterator[tuple[str, Series]]:
     for paced in run.get("paced", ()):
         yield f"paced {paced['rate']:g}/s x {paced['streams']}: latency", np.array(paced["latency"]["ms"])
     for case in run.get("steps", {}).get("cases", ()):
-        where = f"step, {case['engine']}, {case['threads']} threads, batch {case['batch']}"
-        yield where, np.array(case["total"]["ms"])
+        yield (
+            f"step, {case['engine']}, {case['threads']} thr., batch {case['batch']}",
+            np.array(case["total"]["ms"]),
+        )
     start = run.get("start")
     if start:
         yield "start: first result", 1e3 * np.array(start["first_result_s"]["all"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lvedge_runtime.engines.onnxruntime_cpu import session_from_bytes
+from lvedge_runtime.bench.session import session_of
 
 IR_VERSION, OPSET = 8, 17
 _FLOAT = 1
@@ -22,7 +22,7 @@ def matmul_calls(side: int, threads: int) -> dict[str, Callable[[], object]]:
     rng = np.random.default_rng(0)
     a, b = (rng.random((side, side), dtype=np.float32) for _ in range(2))
     out = np.empty_like(a)
-    session = session_from_bytes(matmul_model(b), f"{side} x {side} product", threads)
+    session = session_of(matmul_model(b), threads)
     return {
         "onnxruntime": lambda: session.run(["y"], {"a": a}),
         "numpy": lambda: np.matmul(a, b, out=out),

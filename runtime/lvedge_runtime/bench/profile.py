@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lvedge.contract import Floats
 from lvedge_runtime.bench.graph import Node, Shape
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from lvedge_runtime.bench.session import session_of
 
 LAYOUT = "(layout)"
 """Where the time of nodes goes that ONNX Runtime put in between, to change the order of data in memory."""
@@ -58,7 +56,7 @@ def profiled_runs(
         optimised: as an engine runs it; otherwise node for node as the graph is shipped.
     """
     with TemporaryDirectory(prefix="lvedge-profile-") as folder:
-        session = _session(model, str(Path(folder) / "run"), threads, optimised)
+        session = session_of(model, threads, optimised, profile=Path(folder) / "run")
         for _ in range(1 + runs):
             session.run(None, dict(inputs))
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
@@ -114,19 +112,6 @@ def _layer(name: str, layer_of: Mapping[str, str]) -> str:
         if known in layer_of:
             return layer_of[known]
     return LAYOUT
-
-
-def _session(model: bytes, prefix: str, threads: int, optimised: bool) -> InferenceSession:
-    import onnxruntime as ort
-
-    levels = ort.GraphOptimizationLevel
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    options.enable_profiling = True
-    options.profile_file_prefix = prefix
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _node_run(event: Mapping[str, Any]) -> NodeRun:

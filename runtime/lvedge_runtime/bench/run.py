@@ -43,7 +43,8 @@ class Plan:
         cases: a case table, or None for the one installed or shipped.
         sinks: URIs; none writes JSON lines to a temporary file.
         sections: which.
-        engines: names in the registry; the first one runs the way.
+        engine: what runs the way: a name in the registry, or "auto".
+        engines: those whose steps are timed.
         threads: numbers of threads; the first one runs the way and the bound.
         batches: batch sizes of the steps.
         streams: numbers of streams of the way and of the paced runs.
@@ -61,6 +62,7 @@ class Plan:
     cases: str | None
     sinks: Sequence[str]
     sections: Sequence[str]
+    engine: str
     engines: Sequence[str]
     threads: Sequence[int]
     batches: Sequence[int]
@@ -84,7 +86,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     if "start" in plan.sections:
         say("start: the command is started again and again")
         start = _start(plan)
-    with _opened(plan) as (bundle, open_source, rig):
+    with _opened(plan) as (bundle, open_source, rig, engine):
         from lvedge_runtime.bench.compare import FORMAT
         from lvedge_runtime.bench.machine import machine_record
 
@@ -93,6 +95,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             "machine": machine_record(),
             "bundle": f"{bundle.name} {bundle.version}",
             "source": _short(plan.source),
+            "engine": engine,
             "sensors": {},
         }
         if start is not None:
@@ -110,8 +113,8 @@ def is_sound(result: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _opened(plan: Plan) -> Iterator[tuple[Bundle, OpenSource, Rig]]:
-    """What frames are measured with, as ``lvedge-run`` opens it."""
+def _opened(plan: Plan) -> Iterator[tuple[Bundle, OpenSource, Rig, str]]:
+    """What frames are measured with, as ``lvedge-run`` opens it, and the engine's name."""
     from lvedge.bundle import open_bundle
     from lvedge.casetable import has_case_table, open_case_table
     from lvedge.quality import DEFAULT_QUALITY, QualityModel
@@ -130,7 +133,7 @@ def _opened(plan: Plan) -> Iterator[tuple[Bundle, OpenSource, Rig]]:
 
     with ExitStack() as things:
         folder = Path(things.enter_context(TemporaryDirectory(prefix="lvedge-bench-")))
-        engine = things.enter_context(open_engine(bundle, plan.engines[0], plan.threads[0]))
+        engine = things.enter_context(open_engine(bundle, plan.engine, plan.threads[0]))
         cases = None
         if plan.cases is not None or has_case_table():
             cases = things.enter_context(open_case_table(plan.cases))
@@ -139,13 +142,13 @@ def _opened(plan: Plan) -> Iterator[tuple[Bundle, OpenSource, Rig]]:
         )
         sink = things.enter_context(Sinks(plan.sinks or [f"jsonl:{folder / 'results.jsonl'}"], context))
         quality = QualityModel.from_manifest(bundle.quality) if bundle.quality else DEFAULT_QUALITY
-        yield bundle, opened_source, Rig(engine, quality, cases, sink)
+        yield bundle, opened_source, Rig(engine, quality, cases, sink), engine.name
 
 
 def _start(plan: Plan) -> dict[str, Any]:
     from lvedge_runtime.bench.start import start_of
 
-    arguments = ["--stream", plan.source, "--engine", plan.engines[0], "--threads", str(plan.threads[0])]
+    arguments = ["--stream", plan.source, "--engine", plan.engine, "--threads", str(plan.threads[0])]
     for option, value in (
         ("--bundle", plan.bundle),
         ("--cases", plan.cases),

@@ -27,6 +27,10 @@ from lvedge_runtime.bench.timing import Timing
 from lvedge_runtime.engines import open_engine
 
 LONGEST_CLIP = 30
+BASELINE = "onnxruntime-cpu"
+
+Row = tuple[NDArray[Any], ...]
+"""One stream's part of what a step gives."""
 
 
 @dataclass
@@ -39,7 +43,7 @@ class StepCase:
         threads: that one call may use.
         batch: B, streams that go as one call.
         clip: [n, 1, S, S] views.
-        expected: the clip's results, played alone.
+        expected: what each frame of the clip gives, played alone.
         calls: stage to the milliseconds of each call.
         pass_ms: the mean call of each pass.
         agreement: with the untimed clip.
@@ -52,7 +56,7 @@ class StepCase:
     threads: int
     batch: int
     clip: Floats
-    expected: Sequence[StepResult]
+    expected: Sequence[Row]
     calls: dict[str, list[float]] = field(default_factory=dict)
     pass_ms: list[float] = field(default_factory=list)
     agreement: Agreement = field(default_factory=Agreement)
@@ -117,7 +121,7 @@ class StepCase:
         """Compare each stream, once it has come to the clip's beginning."""
         for stream, place in enumerate(places):
             if place <= self.at:
-                self.agreement.check(_row(result, stream), _row(self.expected[place], 0))
+                self.agreement.check(_row(result, stream), self.expected[place])
 
 
 def step_cases(
@@ -132,18 +136,18 @@ def step_cases(
 
     Args:
         bundle: what to run.
-        engines: names in the registry.
+        engines: names in the registry, or "auto".
         threads: numbers of threads.
         batches: batch sizes.
         clip: [n, 1, S, S] views.
         frames: at least so many calls of each.
 
     Returns:
-        The cases, and for each engine that cannot be had here why.
+        The cases, and for each engine or batch that cannot be had here why.
     """
     absent: dict[str, str] = {}
+    cases: list[StepCase] = []
     with ExitStack() as opened:
-        cases: list[StepCase] = []
         for name in engines:
             for count in threads:
                 try:
@@ -152,9 +156,14 @@ def step_cases(
                 except EngineError as err:
                     absent[name] = str(err)
                     break
-                cases += [StepCase(name, engine, count, batch, clip, expected) for batch in batches]
-        for case in cases:
-            _warm_up(case)
+                for batch in batches:
+                    case = StepCase(engine.name, engine, count, batch, clip, expected)
+                    try:
+                        _warm_up(case)
+                    except EngineError as err:
+                        absent[f"{engine.name}, batch {batch}"] = str(err)
+                        continue
+                    cases.append(case)
         while cases and len(cases[0].calls.get("step", ())) < frames:
             for case in cases:
                 case.play()
@@ -162,8 +171,8 @@ def step_cases(
 
 
 def ratios(cases: Sequence[StepCase]) -> list[dict[str, Any]]:
-    """Each case against the first one, frame for frame: over 1 is faster."""
-    first = cases[0]
+    """Each case against one that every machine has, frame for frame: over 1 is faster."""
+    first = next((case for case in cases if case.name == BASELINE), cases[0])
     return [
         {
             "engine": case.name,
@@ -172,7 +181,8 @@ def ratios(cases: Sequence[StepCase]) -> list[dict[str, Any]]:
             "against": dict(zip(("engine", "threads", "batch"), first.place, strict=True)),
             "frames_per_second": _faster(case, first).as_json(),
         }
-        for case in cases[1:]
+        for case in cases
+        if case is not first
     ]
 
 
@@ -206,12 +216,13 @@ def _faster(case: StepCase, than: StepCase) -> Ratio:
     return paired_ratio(np.array(than.pass_ms) / than.batch, per_frame, block=2)
 
 
-def _played_alone(engine: Stepper, clip: Floats) -> list[StepResult]:
-    state, results = State.zeros(engine.shapes), []
+def _played_alone(engine: Stepper, clip: Floats) -> list[Row]:
+    state, rows = State.zeros(engine.shapes), []
     for view in clip:
-        results.append(engine.step(view[None], state))
-        state = results[-1].state
-    return results
+        result = engine.step(view[None], state)
+        rows.append(_row(result, 0))  # now: a state that lies on a device does not stay there
+        state = result.state
+    return rows
 
 
 def _warm_up(case: StepCase) -> None:
@@ -221,7 +232,7 @@ def _warm_up(case: StepCase) -> None:
         case.engine.step(frames, State.zeros(case.engine.shapes, case.batch))
 
 
-def _row(result: StepResult, stream: int) -> tuple[NDArray[Any], ...]:
+def _row(result: StepResult, stream: int) -> Row:
     return (
         result.indices[stream],
         result.phase[stream],

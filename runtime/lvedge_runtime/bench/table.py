@@ -17,6 +17,9 @@ from lvedge_runtime.bench.timing import PERCENTILES, Timing
 Json = Mapping[str, Any]
 
 NONE = "–"
+WIDE = f", wider than ±{WIDEST:.0%}"
+"""Behind a ratio that is not to be reported."""
+
 MOST_LAYERS = 15
 WIDTH = 120
 """Of a file or a pipe, which has none of its own."""
@@ -64,8 +67,7 @@ def change_table(changes: Sequence[Change]) -> Table:
     """Two runs beside each other."""
     table = _table("second run against the first", "what", "before", "after", "median ×", "p99 ×", "verdict")
     for change in changes:
-        wide = change.median.is_wide
-        words = f"{change.verdict}, but wider than ±{WIDEST:.0%}: repeat" if wide else change.verdict
+        words = f"{change.verdict}{WIDE if change.median.is_wide else ''}"
         tail = NONE if change.tail is None else str(change.tail)
         table.add_row(
             change.what, _ms(change.before_ms), _ms(change.after_ms), str(change.median), tail, words
@@ -103,6 +105,7 @@ def _machine(run: Json) -> Table:
         **machine["system"],
         "load before": machine["load_1_min"],
         "bundle": run["bundle"],
+        "engine": run["engine"],
         "source": run["source"],
     }
     for section, told in run.get("sensors", {}).items():
@@ -270,7 +273,7 @@ def _agreement(told: Json) -> str:
 
 def _ratio(told: Json) -> str:
     low, high = told["interval_95"]
-    return f"{told['ratio']:.3f} [{low:.3f}, {high:.3f}]{' (wide: repeat)' if told['wide'] else ''}"
+    return f"{told['ratio']:.3f} [{low:.3f}, {high:.3f}]{WIDE if told['wide'] else ''}"
 
 
 def _ms(value: float | None) -> str:
