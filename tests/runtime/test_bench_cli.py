@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(folder: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of all sections leaves behind."""
     out = tmp_path_factory.mktemp("bench") / "out"
-    options = "--frames 11 --rate 20 --batch 1,2 --streams 1,2 --starts 1 --live --quiet"
+    options = "--frames 11 --rate 20 --batch 1,2 --streams 1,2 --starts 1 --rounds 2 --live --quiet"
     assert main(["run", "--stream", str(folder), "--out", str(out), *options.split()]) == 0
     return out
 

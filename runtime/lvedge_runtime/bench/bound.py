@@ -26,7 +26,6 @@ from lvedge_runtime.engines import open_engine
 
 SIDES = (256, 512, 1024)
 COPY_MB = (1, 8, 64)
-FEWEST_ROUNDS = 20
 PROFILED = 20
 SLICE_MS = 20.0
 """How long each thing is repeated within a round."""
@@ -75,7 +74,7 @@ class Rival:
         self.ms.append(1e3 * (perf_counter() - begin) / self.repeats)
 
 
-def bound_of(bundle: Bundle, view: Floats, threads: int, rounds: int = FEWEST_ROUNDS) -> dict[str, Any]:
+def bound_of(bundle: Bundle, view: Floats, threads: int, rounds: int) -> dict[str, Any]:
     """What the step asks, what the machine gives, and how near the one comes to the other.
 
     Args:

@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     comparing = commands.add_parser(
         "compare",
         help="two runs beside each other",
-        description="The second run's timings over the first's, with 95 %% block-bootstrap intervals.",
+        description="The second run's timings over the first's, with 95 % block-bootstrap intervals.",
     )
     comparing.add_argument("before", type=Path, metavar="JSON", help="what an earlier run wrote")
     comparing.add_argument("after", type=Path, metavar="JSON", help="what a later run wrote")
@@ -117,7 +117,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_listed(str),
         default=[ALL],
         metavar="NAMES",
-        help="engines of the steps, the first one also for the rest (default: all that there are; auto for the rest)",
+        help="engines of the steps; the first one for the rest too (default: all; for the rest the best)",
     )
     what.add_argument(
         "--threads", type=_listed(_count), default=[1], metavar="N", help="of the engine (default: 1)"
@@ -162,6 +162,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the command; a third as many cold (default: 10)",
     )
+    what.add_argument(
+        "--rounds", type=_count, default=20, metavar="N", help="of the bound, all in turn (default: 20)"
+    )
     out = parser.add_argument_group("where it goes")
     out.add_argument("--out", type=Path, metavar="DIR", help="write bench.json and bench.png there")
     out.add_argument("--quiet", action="store_true", help="do not say what is being measured")
@@ -198,6 +201,7 @@ def _run(options: argparse.Namespace) -> int:
             find_rate=options.find_rate,
             frames=options.frames,
             starts=options.starts,
+            rounds=options.rounds,
             live=options.live,
         ),
         (lambda _words: None) if options.quiet else _say,

@@ -53,6 +53,7 @@ class Plan:
         find_rate: look for the highest rate held at p99.
         frames: at least so many a timing.
         starts: of the command, with its files in the page cache.
+        rounds: of the bound.
         live: the way frame by frame, even where the whole beat is at hand.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     find_rate: bool
     frames: int
     starts: int
+    rounds: int
     live: bool
 
 
@@ -243,7 +245,7 @@ def _bound(
     from lvedge_runtime.bench.bound import bound_of
 
     say("bound: the step, matrix products and copies in turn")
-    result["bound"] = bound_of(bundle, _clip(open_source, rig)[:1], plan.threads[0])
+    result["bound"] = bound_of(bundle, _clip(open_source, rig)[:1], plan.threads[0], plan.rounds)
 
 
 def _clip(open_source: OpenSource, rig: Rig) -> Floats:
