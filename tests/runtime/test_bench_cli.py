@@ -64,7 +64,8 @@ def test_a_run_writes_what_its_schema_says(told: Json) -> None:
     assert [(run["rate"], run["streams"]) for run in told["paced"]] == [(20.0, 1), (20.0, 2)]
     assert {case["engine"] for case in told["steps"]["cases"]} | set(told["steps"]["absent"]) == set(ENGINES)
     assert all(way["total"]["n"] >= 11 for way in told["way"])
-    assert set(told["sensors"]) == {"way, 1 stream(s)", "way, 2 stream(s)", "steps"}
+    paced = {"paced, 20/s x 1", "paced, 20/s x 2"}
+    assert set(told["sensors"]) == {"way, 1 stream(s)", "way, 2 stream(s)", *paced, "steps"}
 
 
 def test_what_is_written_names_no_place(written: Path, folder: Path) -> None:
@@ -192,6 +193,20 @@ def test_trtexec_s_times_stand_beside_ours(told: Json, tmp_path: Path, capsys) -
 def test_trtexec_s_older_names_are_known(tmp_path: Path) -> None:
     old = [{"inMs": 0.5, "computeMs": 1.0, "outMs": 0.25, "latencyMs": 1.75, "endToEndMs": 2.0}] * 11
     assert main(["trtexec", saved(tmp_path / "times.json", old)]) == 0
+
+
+def test_trtexec_s_layers_are_told_longest_first(tmp_path: Path, capsys) -> None:
+    layers = [
+        {"count": 10},
+        {"name": "stem + relu", "timeMs": 10.0, "averageMs": 1.0, "medianMs": 0.5, "percentage": 25.0},
+        {"name": "up", "timeMs": 30.0, "averageMs": 3.0, "percentage": 75.0},
+    ]
+    times, profile = saved(tmp_path / "times.json", TRTEXEC), saved(tmp_path / "layers.json", layers)
+    assert main(["trtexec", times, "--profile", profile]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-2:] == ["up 3.00 85.7%", "stem + relu 0.500 14.3%"]
+    assert main(["trtexec", times, "--profile", saved(tmp_path / "none.json", [{"count": 10}])]) == 2
+    assert "names no layer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lvedge import __version__
 from lvedge.errors import LvedgeError, UsageError
 from lvedge_runtime.bench.run import SECTIONS, Plan, is_sound, run
 
-SOUND, RESULTS_DIFFER, FAILED = 0, 1, 2
+SOUND, RESULTS_DIFFER, FAILED, INTERRUPTED = 0, 1, 2, 128 + 2
 ALL = "all"
 
 Value = TypeVar("Value")
@@ -43,6 +43,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except LvedgeError as error:
         _say(f"error: {error}")
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     trtexec.add_argument("times", type=Path, metavar="FILE", help="what trtexec --exportTimes wrote")
     trtexec.add_argument("--beside", type=Path, metavar="JSON", help="a run whose steps to set beside it")
+    trtexec.add_argument("--profile", type=Path, metavar="FILE", help="what trtexec --exportProfile wrote")
     trtexec.set_defaults(do=_trtexec)
     return parser
 
@@ -228,12 +231,13 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _trtexec(options: argparse.Namespace) -> int:
     from lvedge_runtime.bench.compare import read_run
-    from lvedge_runtime.bench.table import show, trtexec_table
-    from lvedge_runtime.bench.trtexec import read_trtexec
+    from lvedge_runtime.bench.table import profile_table, show, trtexec_table
+    from lvedge_runtime.bench.trtexec import read_profile, read_trtexec
 
     theirs = read_trtexec(options.times)
     ours = [] if options.beside is None else read_run(options.beside).get("steps", {}).get("cases", [])
-    show(trtexec_table(theirs, ours))
+    layers = [] if options.profile is None else read_profile(options.profile)
+    show(trtexec_table(theirs, ours), *([profile_table(layers)] if layers else []))
     return SOUND
 
 

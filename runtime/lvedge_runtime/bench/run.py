@@ -190,13 +190,16 @@ def _paced(
 ) -> None:
     from lvedge_runtime.bench.arrival import paced_way
     from lvedge_runtime.bench.queue import Paced, highest_rate
+    from lvedge_runtime.bench.sensor import Sensors
     from lvedge_runtime.bench.way import back_to_back
 
     result["paced"] = []
 
     def attempt(rate: float, streams: int, frames: int) -> Paced:
         say(f"paced: {frames} frames at {rate:.1f} a second, {streams} stream(s)")
-        paced, agreement = paced_way(open_source, rig, rate, frames, streams, plan.deadline_ms)
+        with Sensors() as sensors:
+            paced, agreement = paced_way(open_source, rig, rate, frames, streams, plan.deadline_ms)
+        result["sensors"][f"paced, {rate:g}/s x {streams}"] = sensors.as_json(frames)
         result["paced"].append({**paced.as_json(), "state_carry": agreement.as_json()})
         return paced
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from lvedge_runtime.bench.compare import Change
 from lvedge_runtime.bench.interval import WIDEST
 from lvedge_runtime.bench.timing import PERCENTILES, Timing
+from lvedge_runtime.bench.trtexec import TrtLayer
 
 Json = Mapping[str, Any]
 
@@ -89,6 +90,15 @@ def trtexec_table(theirs: Mapping[str, Timing], ours: Sequence[Json]) -> Table:
         who = case_name(case)
         for stage, told in {**case["stages"], "total": case["total"]}.items():
             _add_timing(table, told, who, stage)
+    return table
+
+
+def profile_table(layers: Sequence[TrtLayer]) -> Table:
+    """TensorRT's layers that take longest."""
+    table = _table(f"TensorRT's layers that take longest, of {len(layers)}", "layer", "ms", "share")
+    whole = sum(layer.ms for layer in layers) or 1.0
+    for layer in layers[:MOST_LAYERS]:
+        table.add_row(layer.name, _ms(layer.ms), f"{layer.ms / whole:.1%}")
     return table
 
 
