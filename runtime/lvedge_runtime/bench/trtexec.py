@@ -1,10 +1,10 @@
 """What TensorRT's own tool measures, ``trtexec``, told so that ours can stand beside it.
 
-NVIDIA/TensorRT, samples/common/sampleReporting.cpp. ``exportJSONTrace`` (``--exportTimes``) writes a list with
-an object a query: milliseconds ``h2dMs``, ``computeMs``, ``d2hMs`` and their sum ``latencyMs``; before
-TensorRT 8 the copies were ``inMs`` and ``outMs``. ``exportJSONProfile`` (``--exportProfile``) writes an object
-with the ``count`` of runs, then one a layer with its ``name``, ``averageMs`` and ``medianMs``, the latter since
-TensorRT 8.
+NVIDIA/TensorRT, samples/common/sampleReporting.cpp. ``exportJSONTrace`` (``--exportTimes``) writes a list
+with an object a query: milliseconds ``h2dMs``, ``computeMs``, ``d2hMs`` and their sum ``latencyMs``; before
+TensorRT 8 the copies were ``inMs`` and ``outMs``. ``exportJSONProfile`` (``--exportProfile``) writes an
+object with the ``count`` of runs, then one a layer with its ``name``, ``averageMs`` and, since TensorRT 8,
+``medianMs``.
 """
 
 from __future__ import annotations
