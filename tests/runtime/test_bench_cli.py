@@ -13,13 +13,13 @@ import jsonschema
 import numpy as np
 import pytest
 
-from lvedge.bundle import Bundle
+from lvedge.bundle import DEFAULT_PATH, Bundle
 from lvedge.contract import Floats, State, StepResult
 from lvedge.errors import EngineError
 from lvedge_runtime import bench
 from lvedge_runtime.bench.cli import build_parser, main
 from lvedge_runtime.bench.run import SECTIONS
-from lvedge_runtime.bench.start import start_of
+from lvedge_runtime.bench.start import drop_from_cache, start_of
 from lvedge_runtime.demo import write_demo
 from lvedge_runtime.engines import ENGINES
 from lvedge_runtime.engines.onnxruntime_cpu import OnnxRuntimeCpu
@@ -137,6 +137,39 @@ def test_a_start_ends_with_the_first_result(folder: Path, bundle: Bundle) -> Non
     told = start_of(["--stream", str(folder)], [], warm=1, cold=0)
     assert told["first_result_s"]["median"] > told["imports_alone_s"]["median"] / 2 > 0
     assert told["cold_first_result_s"] is None
+
+
+def test_a_cold_start_forgets_the_files_that_the_command_reads(
+    folder: Path, bundle: Bundle, monkeypatch
+) -> None:
+    asked: list[list[Path]] = []
+    monkeypatch.setattr(
+        "lvedge_runtime.bench.start.start_of", lambda _command, files, *_: asked.append(files)
+    )
+    for source in (str(folder), f"dicom:{folder}", "demo:"):
+        plan = [
+            "run",
+            "--stream",
+            source,
+            "--bundle",
+            str(DEFAULT_PATH),
+            "--sections",
+            "start",
+            "--quiet",
+        ]
+        assert main(plan) == 0
+    pictures = set(folder.iterdir())
+    assert [set(files) for files in asked] == [
+        pictures | {DEFAULT_PATH},
+        pictures | {DEFAULT_PATH},
+        {DEFAULT_PATH},
+    ]
+
+
+def test_files_are_dropped_from_the_page_cache_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(bytes(5000))
+    assert drop_from_cache([tmp_path / "there", tmp_path / "gone"]) == 1
+    assert (tmp_path / "there").read_bytes() == bytes(5000)
 
 
 def test_a_start_without_a_result_says_why(tmp_path: Path) -> None:

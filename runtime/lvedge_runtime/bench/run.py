@@ -271,10 +271,12 @@ def _clip(open_source: OpenSource, rig: Rig) -> Floats:
 
 def _files(plan: Plan) -> list[Path]:
     """The source's own files, and the others that the command was told to read."""
-    path = Path(plan.source.split(":", 1)[-1])
-    source = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     named = [Path(name) for name in (plan.bundle, plan.cases) if name is not None]
-    return [*(file for file in source if file.is_file()), *named]
+    place = plan.source.split(":", 1)[-1]
+    if not place:  # demo:
+        return named
+    path = Path(place)
+    return [*(path.rglob("*") if path.is_dir() else [path]), *named]
 
 
 def _short(uri: str) -> str:

@@ -73,6 +73,8 @@ def drop_from_cache(files: Sequence[Path]) -> int:
         try:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             dropped += 1
+        except OSError:  # a pipe, a folder on some file systems
+            continue
         finally:
             os.close(handle)
     return dropped
