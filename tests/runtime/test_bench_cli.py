@@ -177,11 +177,11 @@ def test_a_start_without_a_result_says_why(tmp_path: Path) -> None:
         start_of(["--stream", f"npz:{tmp_path / 'nothing.npz'}"], [], warm=1, cold=0)
 
 
-def changed(told: Json, factor: float) -> Json:
-    """The run as it would be with every step so many times as long."""
+def with_steps(told: Json, factor: float) -> Json:
+    """The run as it would be with steps of 10 to 12 ms, so many times as long."""
     other = deepcopy(told)
     for case in other["steps"]["cases"]:
-        case["total"]["ms"] = [factor * ms for ms in case["total"]["ms"]]
+        case["total"]["ms"] = [factor * (10.0 + k % 3) for k in range(60)]
     return other
 
 
@@ -189,7 +189,10 @@ def changed(told: Json, factor: float) -> Json:
 def test_two_runs_are_compared(
     told: Json, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float, word: str
 ) -> None:
-    before, after = saved(tmp_path / "a.json", told), saved(tmp_path / "b.json", changed(told, factor))
+    before, after = (
+        saved(tmp_path / f"{name}.json", with_steps(told, times))
+        for name, times in (("a", 1.0), ("b", factor))
+    )
     assert main(["compare", before, after]) == 0
     printed = capsys.readouterr()
     lines = [line for line in printed.out.splitlines() if "batch 1" in line]
