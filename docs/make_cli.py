@@ -18,6 +18,7 @@ COMMANDS = {
     "lvedge-cases": "lvedge.casetable.cli:main",
     "lvedge-bundle": "lvedge.bundle_cli:main",
     "lvedge-doctor": "lvedge_runtime.doctor.cli:main",
+    "lvedge-bench": "lvedge_runtime.bench.cli:main",
     "lvedge-train": "lvedge.training.cli:main",
     "lvedge-eval": "lvedge.training.evaluation.cli:main",
     "lvedge-export": "lvedge_export.cli:main",

@@ -163,7 +163,7 @@ def _walk(data: bytes) -> list[_Message]:
         next_one += 1
         fields = _MESSAGES[message.kind]
         seen: set[int] = set()
-        for number, wire, start, end in _wire_fields(data, message.start, message.end):
+        for number, wire, start, end in wire_fields(data, message.start, message.end):
             budget -= 1
             if budget < 0:
                 raise BundleError(f"has more than {MOST_FIELDS} fields: no graph of ours is so large")
@@ -184,7 +184,7 @@ def _walk(data: bytes) -> list[_Message]:
     return found
 
 
-def _wire_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def wire_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Field number, wire type and the bounds of the value, field by field."""
     while start < end:
         tag, start = _varint(data, start, end)

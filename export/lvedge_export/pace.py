@@ -11,6 +11,7 @@ import numpy as np
 
 from lvedge.contract import State, Stepper
 from lvedge_export.clip import Clip
+from lvedge_runtime.bench.interval import paired_ratio
 
 WARM_UP = 5
 
@@ -34,12 +35,10 @@ def pace(slow: Stepper, fast: Stepper, clip: Clip, pairs: int) -> dict[str, Any]
             times.append(1e3 * (perf_counter() - started))
         taken.append(times)
     counted = np.array(taken[WARM_UP:])
-    ratios = counted[:, 0] / counted[:, 1]
-    draws = np.median(ratios[np.random.default_rng(0).integers(pairs, size=(2000, pairs))], axis=1)
-    low, high = np.percentile(draws, (2.5, 97.5))
+    ratio = paired_ratio(counted[:, 0], counted[:, 1], block=1)
     return {
         "pairs": pairs,
         "median_ms": [round(median(column), 3) for column in counted.T],
-        "speed_up_median": round(float(np.median(ratios)), 3),
-        "speed_up_interval_95": [round(float(low), 3), round(float(high), 3)],
+        "speed_up_median": round(ratio.value, 3),
+        "speed_up_interval_95": [round(ratio.low, 3), round(ratio.high, 3)],
     }

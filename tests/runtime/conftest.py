@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_bundle import ABOUT, SHAPES, tiny_graphs
 
+from lvedge.bundle import write_bundle
 from lvedge.frame import Frame, Orientation
 from lvedge.geometry import indices_from_rays, rays_from_maps
 from lvedge.indices import Label, Phase
@@ -182,3 +185,11 @@ def _picture(view: View, mask: NDArray[np.float32], shape: tuple[int, int]) -> N
     """Grey values of the labels: bright blood, dark muscle."""
     grey = np.array([60.0, 200.0, 80.0, 210.0], dtype=np.float32)
     return grey[view.labels_in_source(mask, shape)]
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle made by hand whose graphs take no time."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.lvedge"
+    write_bundle(path, shapes=SHAPES, graphs=tiny_graphs(), about=ABOUT, licence="", model_card="")
+    return path
