@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines_here import Good, Mute, engines
+from engines_here import EXACT, Good, Mute, engines
 from tiny_bundle import (
     ABOUT,
     SHAPES,
@@ -41,7 +41,7 @@ from lvedge_runtime.engines.trt_build import BuildOptions
 
 RNG = np.random.default_rng(3)
 
-WITH_DOUBLES = ["tensorrt", *engines([name for name in ENGINES if name != "tensorrt"])]
+WITH_DOUBLES = ["tensorrt", *engines([name for name in EXACT if name != "tensorrt"])]
 """TensorRT over the doubles of it and of its driver, which then make way, and every engine that runs here."""
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from engines_here import engines
+from engines_here import EXACT, engines
 
 from lvedge.aim import view_input
 from lvedge.bundle import Bundle
@@ -20,7 +20,7 @@ from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.phantom import HEARTS, Phantom, Placement, negative_frames, stack
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.volume import StackVolumes
-from lvedge_runtime.engines import ENGINES, Engine, open_engine
+from lvedge_runtime.engines import Engine, open_engine
 from lvedge_runtime.stream import Item, Stream
 
 SIDE, MM = 64, 1.5
@@ -502,12 +502,11 @@ def test_the_bundle_live_equals_stepping_by_hand(
 
 
 @pytest.mark.parametrize("live", [False, True])
-@pytest.mark.parametrize("name", engines([other for other in ENGINES if other != "onnxruntime-cpu"]))
+@pytest.mark.parametrize("name", engines([other for other in EXACT if other != "onnxruntime-cpu"]))
 def test_every_engine_measures_the_same(
     bundle: Bundle, engine: Engine, quality: QualityModel, hearts: list[list[Frame]], name: str, live: bool
 ) -> None:
-    """The whole way in both modes, against ONNX Runtime: to 0.01 mm and 0.1 mm², BF16 to ten times that."""
-    loose = 10 if name.endswith("bf16") else 1
+    """The whole way in both modes, against ONNX Runtime: to 0.01 mm and 0.1 mm²."""
     with open_engine(bundle, name) as other:
         found, expected = (
             [m for m in Stream(hearts[0], one, quality, None, live) if isinstance(m, Measurement)]
@@ -518,10 +517,10 @@ def test_every_engine_measures_the_same(
         assert (one.measured, one.phase, one.mode) == (right.measured, right.phase, right.mode)
         assert one.indices is not None
         assert right.indices is not None
-        np.testing.assert_allclose(one.indices.rwt_mm, right.indices.rwt_mm, rtol=0, atol=0.01 * loose)
-        np.testing.assert_allclose(one.indices.dims_mm, right.indices.dims_mm, rtol=0, atol=0.01 * loose)
-        np.testing.assert_allclose(one.indices.areas_mm2, right.indices.areas_mm2, rtol=0, atol=0.1 * loose)
-        assert one.quality == pytest.approx(right.quality, abs=1e-3 * loose)
+        np.testing.assert_allclose(one.indices.rwt_mm, right.indices.rwt_mm, rtol=0, atol=0.01)
+        np.testing.assert_allclose(one.indices.dims_mm, right.indices.dims_mm, rtol=0, atol=0.01)
+        np.testing.assert_allclose(one.indices.areas_mm2, right.indices.areas_mm2, rtol=0, atol=0.1)
+        assert one.quality == pytest.approx(right.quality, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise"])
