@@ -5,13 +5,16 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-import onnx
-from onnx import shape_inference
+import pytest
 
-from lvedge.bundle import Bundle
-from lvedge.contract import STEP_OUTPUTS, State
-from lvedge_runtime.bench.graph import nodes_of, work_of
-from lvedge_runtime.bench.profile import profiled_runs, shapes_of
+onnx = pytest.importorskip("onnx")
+
+from onnx import shape_inference  # noqa: E402
+
+from lvedge.bundle import Bundle  # noqa: E402
+from lvedge.contract import STEP_OUTPUTS, State  # noqa: E402
+from lvedge_runtime.bench.graph import nodes_of, work_of  # noqa: E402
+from lvedge_runtime.bench.profile import profiled_runs, shapes_of  # noqa: E402
 
 
 def test_both_counts_of_the_shipped_step_are_equal(bundle: Bundle) -> None:

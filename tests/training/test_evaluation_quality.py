@@ -7,6 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("scipy")
+
 from scored_records import NAN, scored
 
 from lvedge.training.evaluation.plot import plot_risk_coverage

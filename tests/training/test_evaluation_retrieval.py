@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 from scored_records import scored
 
 from lvedge.casetable.reference import NO_COMPARISON
