@@ -221,13 +221,21 @@ def test_who_watches_and_fails_ends_the_build(trt: Any, exported: Exported) -> N
     assert watcher.steps == 10
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C means what it does on a terminal; a job in the background is started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupt_ends_the_build(trt: Any, exported: Exported) -> None:
     watcher = Watcher(lambda: signal.raise_signal(signal.SIGINT))
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         rtx_engine(trt, exported.graphs["replay"], TARGETS, STREAMS, watcher)
     assert watcher.steps == 10
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_options_reach_the_builder(trt: Any) -> None:
