@@ -11,6 +11,7 @@ import numpy as np
 from lvedge.casetable.features import cycle_features
 from lvedge.casetable.reference import NO_COMPARISON
 from lvedge.indices import FloatArray, Indices
+from lvedge.training.data.sample import MID_SLICE_RANGE
 from lvedge.training.evaluation.figure import BOOTSTRAPS, by_subject
 from lvedge.training.evaluation.still import ScoredSlice
 from lvedge.training.references import (
@@ -36,14 +37,14 @@ VALUES = {
     "six values, named beforehand": SIX_FEATURES,
     "shipped values, chosen on the subjects of folds 1 to 4": FEATURES,
 }
-MID_LEVELS = (0.2, 0.8)
 
 
 def measured_beats(scored: Sequence[ScoredSlice]) -> list[SliceBeat]:
     """A beat of every slice at mid level in which an LV was returned at both ends; no drawing enters."""
+    low, high = MID_SLICE_RANGE
     ends: dict[tuple[str, int], dict[str, ScoredSlice]] = defaultdict(dict)
     for one in scored:
-        if one.found and MID_LEVELS[0] <= one.level <= MID_LEVELS[1]:
+        if one.found and low <= one.level <= high:
             ends[one.subject, one.slice_index][one.phase] = one
     return [
         SliceBeat(
@@ -72,29 +73,14 @@ def retrieval_figures(
     beats = {"as measured": measured_beats(scored), "expert masks": [b for b in drawn if b.subject in asked]}
     figures: dict[str, Any] = {"protocol": PROTOCOL}
     for title, names in VALUES.items():
-        figures[title] = {"values": list(names)}
-        for source, found in beats.items():
-            said = dict.fromkeys(asked, NO_COMPARISON)
-            for fold in folds:
-                cases = [beat for beat in drawn if beat.subject not in fold]
-                said |= retrieved([beat for beat in found if beat.subject in fold], cases, names)
-            figures[title][source] = scores(asked, said)
+        said = {source: dict.fromkeys(asked, NO_COMPARISON) for source in beats}
+        for fold in folds:
+            search = reference_set(content_from_beats([b for b in drawn if b.subject not in fold], names))
+            for source, found in beats.items():
+                for beat in mean_beats([b for b in found if b.subject in fold], names):
+                    said[source][beat.subject] = left_ventricle_group(search.find(beat.features, "mid").case)
+        figures[title] = {"values": list(names), **{source: scores(asked, said[source]) for source in beats}}
     return figures
-
-
-def retrieved(asked: Sequence[SliceBeat], cases: Sequence[SliceBeat], names: Sequence[str]) -> dict[str, str]:
-    """Subject to the group that its mean beat retrieves.
-
-    Args:
-        asked: the slices of the subjects in question.
-        cases: the slices of those that may be references.
-        names: the values that count.
-    """
-    search = reference_set(content_from_beats(cases, names))
-    return {
-        beat.subject: left_ventricle_group(search.find(beat.features, "mid").case)
-        for beat in mean_beats(asked, names)
-    }
 
 
 def scores(truth: Mapping[str, str], said: Mapping[str, str]) -> dict[str, Any]:

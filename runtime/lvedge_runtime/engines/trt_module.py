@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from lvedge.errors import EngineError
+from lvedge_runtime.engines.probe import DRIVER
 
 OLDEST = (10, 3)
 """JetPack 6.1's TensorRT; what is called here exists from it to 11."""
@@ -42,7 +43,7 @@ def start_driver() -> None:
         EngineError: if there is none, or it does not start.
     """
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = ctypes.CDLL(DRIVER)
     except OSError as err:
         raise EngineError(
             f"no NVIDIA driver answers here ({err}): TensorRT engines are built and run on the device itself"
