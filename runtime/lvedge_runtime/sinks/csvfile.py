@@ -98,7 +98,9 @@ class CsvSink(BaseSink):
 
     def _row(self, measurement: Measurement) -> Record:
         record = frame_record(measurement, self._context.engine, self._context.bundle_label)
-        row: Record = {name: record[name] for name in (*_PLAIN, *_VALUES, "mode", "provisional", "engine", "bundle")}
+        row: Record = {
+            name: record[name] for name in (*_PLAIN, *_VALUES, "mode", "provisional", "engine", "bundle")
+        }
         row |= self._columns_of(measurement.indices if measurement.measured else None)
         row |= self._columns_of(measurement.geometric if measurement.measured else None, "geometric_")
         row |= dict(zip(_SPACING, (*record["spacing"]["mm"], record["spacing"]["source"]), strict=True))

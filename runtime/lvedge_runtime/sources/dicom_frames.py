@@ -1,4 +1,4 @@
-"""DICOM pictures as frames: what cannot be measured told apart, the rest sorted, pixels decoded one by one."""
+"""DICOM pictures as frames: what cannot be measured told apart, the rest sorted and decoded one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from lvedge.errors import SourceError
 from lvedge.frame import Frame, Rejected, Subject
 from lvedge_runtime.sources.dicom_image import Image, subject_from_header
-from lvedge_runtime.sources.dicom_order import Stack, geometry_of_stack, name_of_series, stacks_from_images
+from lvedge_runtime.sources.dicom_order import geometry_of_stack, name_of_series, stacks_from_images
 from lvedge_runtime.sources.dicom_pixels import pixels_from_image
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.source import ASK_FOR_SPACING, SourceOptions, grid_fault
@@ -16,9 +16,9 @@ from lvedge_runtime.sources.source import ASK_FOR_SPACING, SourceOptions, grid_f
 class Pictures:
     """The frames of a set of pictures, each series on its own, in the order of SeriesNumber.
 
-    The one way from headers to frames, for files and for what arrives over the network. Slices and frames
-    count from 0 in the order that ``dicom_order`` and ``dicom_phase`` give; a picture whose pixels turn out to
-    be damaged keeps its place in the cine, as a ``Rejected``.
+    The one way from headers to frames, for files and for what arrives over the network. Slices and
+    frames count from 0 in the order that ``dicom_order`` and ``dicom_phase`` give; a picture whose pixels
+    turn out to be damaged keeps its place in the cine, as a ``Rejected``.
 
     Args:
         images: the pictures; where tags do not decide, their order does.
@@ -125,7 +125,7 @@ def spacing_of(image: Image, options: SourceOptions) -> tuple[float, float]:
 
 
 def matches_series(wanted: str | None, name: str, image: Image) -> bool:
-    """Whether ``--series`` means this series: part of its name or description, or exactly its UID or number."""
+    """Whether ``--series`` means this series: part of its name or description, or its UID or number."""
     if wanted is None or wanted in (image.series_uid, image.header.text("SeriesNumber")):
         return True
     texts = (name, image.header.text("SeriesDescription"))

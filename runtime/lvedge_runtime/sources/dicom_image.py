@@ -86,7 +86,9 @@ def images_from_header(path: Path, item: str, header: Header) -> list[Image]:
         "orientation": orientation_from_numbers(header.numbers("ImageOrientationPatient", 6)),
         "position_mm": header.numbers("ImagePositionPatient", 3),
         "spacing_mm": header.numbers("PixelSpacing", 2),
-        "acquired_s": seconds_from_text(header.text("AcquisitionDateTime")[8:] or header.text("AcquisitionTime")),
+        "acquired_s": seconds_from_text(
+            header.text("AcquisitionDateTime")[8:] or header.text("AcquisitionTime")
+        ),
         **_scaling(header.text("RescaleSlope"), header.text("RescaleIntercept")),
     }
     if frames == 1:

@@ -106,7 +106,7 @@ def _parallel(images: list[Image]) -> list[list[Image]]:
     groups: list[list[Image]] = []
     for image in images:
         for group in groups:
-            if _is_parallel(group[0], image):
+            if is_parallel(group[0], image):
                 group.append(image)
                 break
         else:
@@ -114,7 +114,8 @@ def _parallel(images: list[Image]) -> list[list[Image]]:
     return groups
 
 
-def _is_parallel(first: Image, second: Image) -> bool:
+def is_parallel(first: Image, second: Image) -> bool:
+    """Whether two pictures can be of one stack: one direction, size and spacing."""
     if (first.rows, first.columns) != (second.rows, second.columns):
         return False
     if (first.position_mm is None) != (second.position_mm is None):

@@ -1,12 +1,13 @@
 """The pictures of one slice as a cine: their order in the beat, and what the tags say is missing.
 
 Phases follow the trigger time; where a slice's pictures do not all have one, the temporal position, and else
-the instance number. None of it needs a vendor's private tags. A slice that was filmed over several beats, with
-or without a trigger, stays in the order in which it was taken.
+the instance number. None of it needs a vendor's private tags. A slice that was filmed over several beats,
+with or without a trigger, stays in the order in which it was taken.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def is_several_beats(times_ms: Sequence[float]) -> bool:
 
 
 def stated_step_ms(image: Image) -> float | None:
-    """Time from phase to phase: the beat's length over the number of phases, or None where the tags lack one."""
+    """Time from phase to phase: the beat's length over the number of phases, or None without both."""
     interval, count = image.header.number("NominalInterval"), stated_phases(image)
     return interval / count if interval and interval > 0 and count else None
 
@@ -110,7 +111,7 @@ def _beat(kept: Sequence[tuple[float, Image]], stated: float | None, in_time: bo
         return Cine(images, (0,), length)
     step = step_between(keys, stated)
     places = [0]
-    for before, after in zip(keys, keys[1:], strict=False):
+    for before, after in itertools.pairwise(keys):
         places.append(places[-1] + max(1, round((after - before) / step)))
     short = (length or 0) - places[-1] - 1
     if length is not None and short < 0:  # the tags mean something else
@@ -128,7 +129,7 @@ def _filmed(images: Sequence[Image]) -> Cine:
     places = [0]
     if len(numbers) > 1:
         step = max(step_between(numbers, None), 1.0)
-        for before, after in zip(numbers, numbers[1:], strict=False):
+        for before, after in itertools.pairwise(numbers):
             places.append(places[-1] + max(1, round((after - before) / step)))
     return Cine(tuple(images), tuple(places), None, one_beat=False)
 
