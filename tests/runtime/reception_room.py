@@ -85,3 +85,8 @@ def results(items: Iterable[Frame | Rejected], provisional: bool = False) -> lis
             record.pop("latency_ms", None)
             records.append(record)
     return records
+
+
+def by_series(records: Iterable[Record]) -> list[Record]:
+    """The records of each series together, in their own order."""
+    return sorted(records, key=lambda line: str(line.get("cycle", line)["series"]))

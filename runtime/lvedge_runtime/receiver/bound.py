@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import suppress
 
 _HEAD = struct.Struct(">BxL")
 MOST_CONTROL_BYTES = 1 << 16
@@ -74,6 +75,11 @@ class BoundSocket(socket.socket):
 
     bounds: Bounds | None = None
 
+    def shutdown(self, how: int, /) -> None:
+        # pynetdicom closes a connection only where this succeeds; a peer that has gone makes it fail.
+        with suppress(OSError):
+            super().shutdown(how)
+
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         data = super().recv(bufsize, flags)
         if self.bounds is not None:
@@ -85,6 +91,10 @@ class BoundTls(ssl.SSLSocket):
     """The same over TLS."""
 
     bounds: Bounds | None = None
+
+    def shutdown(self, how: int) -> None:
+        with suppress(OSError):
+            super().shutdown(how)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         data = super().recv(buflen, flags)

@@ -13,7 +13,8 @@ import ssl
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
+from weakref import WeakSet
 
 from pydicom.uid import (
     UID,
@@ -189,6 +190,7 @@ class _Server(ThreadedAssociationServer):
         self._settings = settings
         self.request_queue_size = 64
         self.daemon_threads = True
+        self._connections: WeakSet[socket.socket] = WeakSet()
         super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -196,25 +198,27 @@ class _Server(ThreadedAssociationServer):
         limits = self._settings.limits
         bounds = Bounds(limits.pdu_bytes, limits.picture_bytes, limits.pdu_s)
         accepted.settimeout(limits.pdu_s)
-        connection: BoundSocket | BoundTls
         if self.ssl_context is None:
             connection = BoundSocket(fileno=accepted.detach())
             connection.settimeout(limits.pdu_s)
-        else:
-            # The handshake waits for the association's own thread: here it would hold up everybody.
-            wrapped = self.ssl_context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
-            assert isinstance(wrapped, BoundTls)
-            connection = wrapped
-        connection.bounds = bounds
-        return connection, address
+            connection.bounds = bounds
+            return connection, address
+        # The handshake waits for the association's own thread: here it would hold up everybody.
+        secured = self.ssl_context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+        cast(BoundTls, secured).bounds = bounds
+        return secured, address
 
-    def verify_request(self, _request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         most = 2 * self._settings.limits.associations
-        if len(self.active_associations) >= most:
+        if sum(connection.fileno() != -1 for connection in self._connections) >= most:
             LOG.warning("a connection was closed: %d are open", most)
             return False
         peers: Sequence[Peer] = self._settings.peers
-        return not peers or any(peer.is_at(client_address[0]) for peer in peers)
+        if peers and not any(peer.is_at(client_address[0]) for peer in peers):
+            LOG.warning("a connection from %s was closed: no listed peer is there", client_address[0])
+            return False
+        self._connections.add(request)
+        return True
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         LOG.warning("a connection ended before its association began")
