@@ -24,7 +24,8 @@ class Rule:
     Args:
         name: what such series are, for the reason that is given.
         take: whether they are measured.
-        description: found in SeriesDescription, ProtocolName or SequenceName, whatever the case.
+        description: found in SeriesDescription, ProtocolName or SequenceName, whatever the case; their
+            underscores count as spaces.
         image_type: one of these words is a value of ImageType.
         short_axis: the picture lies across the heart's usual axis or not; false where its tags do not say.
         inversion_time_ms: InversionTime lies between these two.
@@ -43,7 +44,7 @@ class Rule:
         """Whether all conditions hold for a picture."""
         header = image.header
         if self.description is not None and not any(
-            self.description.search(header.text(name)[:_LONGEST]) for name in _NAMES
+            self.description.search(header.text(name)[:_LONGEST].replace("_", " ")) for name in _NAMES
         ):
             return False
         if self.image_type is not None:
@@ -157,17 +158,17 @@ DEFAULT_RULES = (
             | {"MAP", "PERFUSION", "MPR", "PROJECTION IMAGE", "VELOCITY", "PHASE MAP", "SCREEN SAVE"}
         ),
     ),
-    _named("map", r"molli|sasha|\bt[12]\W?(star|\*)?[ _-]*map|\becv\b|t2\*|[_ ]map(ping|s)?\b"),
+    _named("map", r"molli|sasha|\bt[12]\W?(star|\*)?[ -]*map|\becv\b|t2\*|\bmap(ping|s)?\b"),
     _named(
         "late enhancement or another inversion recovery",
-        r"\blge\b|late[ _-]?(gad|enh)|delayed|\bpsir|\bmde\b|viab|\bde[ _-]?(ir|mri)\b|ti.?scout|look.?locker"
-        r"|(^|[\W_])(ir|de)([\W_]|$)",
+        r"\blge\b|late[ -]?(gad|enh)|delayed|\bpsir|\bmde\b|viab|\bde[ -]?(ir|mri)\b|ti.?scout|look.?locker"
+        r"|\b(ir|de)\b",
     ),
     Rule("late enhancement or another inversion recovery", inversion_time_ms=(50.0, 2000.0)),
     _named("flow", r"flow|phase.?contrast|venc|\b4d"),
     _named("perfusion", r"perf|first.?pass"),
     _named("tagging", r"tagg?(ing|ed)?\b|spamm"),
-    _named("long axis", r"[234][ _-]?(ch|cv|chamber)|lax\b|long.?ax|\bvla\b|\bhla\b|[lr]vot|[234]c\b"),
+    _named("long axis", r"[234][ -]?(ch|cv|chamber)|lax\b|long.?ax|\bvla\b|\bhla\b|[lr]vot|[234]c\b"),
     Rule("long axis, by its orientation", short_axis=False),
 )
 """What scanners send beside a short-axis cine, by the names and tags that they give it."""

@@ -1,0 +1,135 @@
+"""The command on a port: from storescu to JSON lines, with the tiny bundle and, on real images, with ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files as packaged
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from cine_files import NAMES_OF_PERSON, ge
+from peers import ask, written
+from signing import write_tiny
+
+from lvedge.bundle import Bundle
+
+
+@contextmanager
+def listening(folder: Path, *options: object, quiet_s: float = 1.0) -> Iterator[tuple[Any, int]]:
+    """The command in a process of its own, and the port on which it listens; it ends when nothing comes."""
+    settings = folder / "receiver.toml"
+    settings.write_text(f"[dicom]\nseries_s = {quiet_s}\ngap_s = 600\n")
+    command = [
+        *(sys.executable, "-c", STARTER),
+        *("--stream", "dicom://:0?idle_s=8", "--config", str(settings)),
+        *map(str, options),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stderr is not None
+    try:
+        port = next(int(found[1]) for line in process.stderr if (found := re.search(r"port (\d+)", line)))
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+STARTER = """
+import logging, sys
+logging.basicConfig(level=logging.DEBUG, format="%(message)s")
+from lvedge_runtime.cli import main
+sys.exit(main())
+"""
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def validate(lines: list[dict[str, Any]]) -> None:
+    """Hold lines against the published schema."""
+    text = packaged("lvedge_runtime.sinks").joinpath("result.schema.json").read_text("utf-8")
+    validator = jsonschema.Draft202012Validator(json.loads(text))
+    for line in lines:
+        validator.validate(line)
+
+
+def whole(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is said of whole series, without the times that it took."""
+    kept = [line for line in lines if not line.get("cycle", line).get("provisional", False)]
+    for line in kept:
+        line.pop("latency_ms", None)
+    return kept
+
+
+def test_the_command_measures_what_arrives(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.lvedge")
+    files = written(tmp_path / "files", ge())
+    out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
+    with listening(tmp_path, "--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{out}") as (
+        process,
+        port,
+    ):
+        done = ask("storescu", "-aec", "LVEDGE", "127.0.0.1", port, *sorted(files.iterdir()))
+        assert (done.returncode, done.stderr) == (0, "")
+        said = process.stderr.read()
+        assert process.wait(120) == 0
+    assert [name for name in NAMES_OF_PERSON if name in said + out.read_text("utf-8")] == []
+    lines = lines_of(out)
+    validate(lines)
+    on_the_way = [line for line in lines if line.get("provisional")]
+    assert [(line["slice"], line["frame"]) for line in on_the_way] == [
+        (s, p) for s in range(3) for p in range(12)
+    ]
+    run_on_folder(files, expected, *tiny)
+    assert whole(lines) == whole(lines_of(expected))
+
+
+def test_a_request_to_end_is_heard_while_nothing_comes(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.lvedge")
+    with listening(tmp_path, "--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{tmp_path}/a") as (
+        process,
+        _,
+    ):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+def run_on_folder(files: Path, out: Path, *options: object) -> None:
+    command = [sys.executable, "-m", "lvedge_runtime.cli", "--stream", str(files), "--sink", f"jsonl:{out}"]
+    done = subprocess.run([*command, *map(str, options)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.real
+def test_a_whole_stack_from_storescu_is_what_the_folder_gives(
+    tmp_path: Path, data_root: Path, bundle: Bundle
+) -> None:
+    stack = sorted((data_root / "sunnybrook" / "SCD0000101").iterdir())
+    rng = np.random.default_rng(7)
+    order = [stack[k] for k in rng.permutation(len(stack))]
+    twice = [*order, *order[:24]]
+    out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
+    with listening(tmp_path, "--sink", f"jsonl:{out}", quiet_s=4.0) as (process, port):
+        for part in (twice[:132], twice[132:]):
+            done = ask("storescu", "-aec", "LVEDGE", "127.0.0.1", port, *part)
+            assert done.returncode == 0, done.stderr
+        said = process.stderr.read()
+        assert process.wait(300) == 0
+    assert "SCD" not in said
+    run_on_folder(stack[0].parent, expected)
+    found = whole(lines_of(out))
+    assert found == whole(lines_of(expected))
+    assert sum("frame" in line for line in found) == 240
+    validate(found)
