@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files as packaged
 from pathlib import Path
 from typing import Any
@@ -25,24 +27,44 @@ from lvedge.bundle import Bundle
 
 
 @contextmanager
-def listening(folder: Path, *options: object, quiet_s: float = 1.0) -> Iterator[tuple[Any, int]]:
-    """The command in a process of its own, and the port on which it listens; it ends when nothing comes."""
-    settings = folder / "receiver.toml"
+def listening(folder: Path, *options: object, quiet_s: float = 1.0) -> Iterator[Running]:
+    """The command in a process of its own; it ends when nothing comes for long enough."""
+    settings, said = folder / "receiver.toml", folder / "said.txt"
     settings.write_text(f"[dicom]\nseries_s = {quiet_s}\ngap_s = 600\n")
     command = [
         *(sys.executable, "-c", STARTER),
-        *("--stream", "dicom://:0?idle_s=8", "--config", str(settings)),
+        *("--stream", "dicom://:0?idle_s=20", "--config", str(settings)),
         *map(str, options),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    assert process.stderr is not None
+    with said.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(command, stderr=errors, env=dict(os.environ))
     try:
-        port = next(int(found[1]) for line in process.stderr if (found := re.search(r"port (\d+)", line)))
-        yield process, port
+        while (found := re.search(r"on port (\d+)", said.read_text("utf-8"))) is None:
+            assert process.poll() is None, said.read_text("utf-8")
+            time.sleep(0.05)
+        yield Running(process, int(found[1]), said)
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+
+
+@dataclass
+class Running:
+    """A command that listens.
+
+    Args:
+        process: it.
+        port: where.
+        said: what it writes to standard error.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    said: Path
+
+    def send(self, files: Sequence[Path]) -> None:
+        done = ask("storescu", "-aec", "LVEDGE", "127.0.0.1", self.port, *files)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 STARTER = """
@@ -77,33 +99,26 @@ def test_the_command_measures_what_arrives(tmp_path: Path) -> None:
     write_tiny(tmp_path / "tiny.lvedge")
     files = written(tmp_path / "files", ge())
     out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
-    with listening(tmp_path, "--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{out}") as (
-        process,
-        port,
-    ):
-        done = ask("storescu", "-aec", "LVEDGE", "127.0.0.1", port, *sorted(files.iterdir()))
-        assert (done.returncode, done.stderr) == (0, "")
-        said = process.stderr.read()
-        assert process.wait(120) == 0
+    tiny = ("--bundle", tmp_path / "tiny.lvedge")
+    with listening(tmp_path, *tiny, "--sink", f"jsonl:{out}") as running:
+        running.send(sorted(files.iterdir()))
+        assert running.process.wait(120) == 0
+        said = running.said.read_text("utf-8")
     assert [name for name in NAMES_OF_PERSON if name in said + out.read_text("utf-8")] == []
     lines = lines_of(out)
     validate(lines)
-    on_the_way = [line for line in lines if line.get("provisional")]
-    assert [(line["slice"], line["frame"]) for line in on_the_way] == [
-        (s, p) for s in range(3) for p in range(12)
-    ]
+    places = [(line["slice"], line["frame"]) for line in lines if line.get("provisional")]
+    assert places == [(s, p) for s in range(3) for p in range(12)]
     run_on_folder(files, expected, *tiny)
     assert whole(lines) == whole(lines_of(expected))
 
 
 def test_a_request_to_end_is_heard_while_nothing_comes(tmp_path: Path) -> None:
     write_tiny(tmp_path / "tiny.lvedge")
-    with listening(tmp_path, "--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{tmp_path}/a") as (
-        process,
-        _,
-    ):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+    options = ("--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{tmp_path}/out.jsonl")
+    with listening(tmp_path, *options) as running:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 143
 
 
 def run_on_folder(files: Path, out: Path, *options: object) -> None:
@@ -121,12 +136,11 @@ def test_a_whole_stack_from_storescu_is_what_the_folder_gives(
     order = [stack[k] for k in rng.permutation(len(stack))]
     twice = [*order, *order[:24]]
     out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
-    with listening(tmp_path, "--sink", f"jsonl:{out}", quiet_s=4.0) as (process, port):
+    with listening(tmp_path, "--sink", f"jsonl:{out}", quiet_s=10.0) as running:
         for part in (twice[:132], twice[132:]):
-            done = ask("storescu", "-aec", "LVEDGE", "127.0.0.1", port, *part)
-            assert done.returncode == 0, done.stderr
-        said = process.stderr.read()
-        assert process.wait(300) == 0
+            running.send(part)
+        assert running.process.wait(400) == 0
+        said = running.said.read_text("utf-8")
     assert "SCD" not in said
     run_on_folder(stack[0].parent, expected)
     found = whole(lines_of(out))
