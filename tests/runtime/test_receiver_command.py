@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 from cine_files import NAMES_OF_PERSON, ge
 from peers import ask, written
-from signing import write_tiny
+from tiny_bundle import ABOUT, SHAPES, tiny_graphs
 
-from lvedge.bundle import Bundle
+from lvedge.bundle import Bundle, write_bundle
 
 
 @contextmanager
@@ -75,6 +75,14 @@ sys.exit(main())
 """
 
 
+def tiny_bundle(path: Path) -> None:
+    """A bundle that finds nothing, in no time."""
+    about = {**ABOUT, "quality": {}}
+    write_bundle(
+        path, shapes=SHAPES, graphs=tiny_graphs(), about=about, licence="CC0.\n", model_card="# Tiny\n"
+    )
+
+
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -96,7 +104,7 @@ def whole(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_the_command_measures_what_arrives(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "tiny.lvedge")
+    tiny_bundle(tmp_path / "tiny.lvedge")
     files = written(tmp_path / "files", ge())
     out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
     tiny = ("--bundle", tmp_path / "tiny.lvedge")
@@ -114,7 +122,7 @@ def test_the_command_measures_what_arrives(tmp_path: Path) -> None:
 
 
 def test_a_request_to_end_is_heard_while_nothing_comes(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "tiny.lvedge")
+    tiny_bundle(tmp_path / "tiny.lvedge")
     options = ("--bundle", tmp_path / "tiny.lvedge", "--sink", f"jsonl:{tmp_path}/out.jsonl")
     with listening(tmp_path, *options) as running:
         running.process.send_signal(signal.SIGTERM)
@@ -143,7 +151,8 @@ def test_a_whole_stack_from_storescu_is_what_the_folder_gives(
         said = running.said.read_text("utf-8")
     assert "SCD" not in said
     run_on_folder(stack[0].parent, expected)
-    found = whole(lines_of(out))
+    lines = lines_of(out)
+    validate(lines)
+    found = whole(lines)
     assert found == whole(lines_of(expected))
     assert sum("frame" in line for line in found) == 240
-    validate(found)

@@ -35,9 +35,10 @@ def test_what_is_answered_with_success_lies_on_the_shelf_and_in_the_queue() -> N
 
 def test_no_content_makes_a_path(tmp_path: Path) -> None:
     data = ge()[0]
-    data.SOPInstanceUID = data.SeriesInstanceUID = "../../etc/passwd"
+    uid, path = str(data.SOPInstanceUID).encode(), b"../../../../../../../tmp/name"
+    content = content_of(data).replace(uid, path[: len(uid)])
     with Room() as room:
-        assert room.intake.take(content_of(data)) == SUCCESS
+        assert room.intake.take(content) == SUCCESS
         arrival = room.intake.queue.get_nowait()
         assert arrival.path is not None
         assert arrival.path.name == "00000001.dcm"

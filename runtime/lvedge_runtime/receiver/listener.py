@@ -11,11 +11,13 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, cast
 from weakref import WeakSet
 
+import pydicom
 from pydicom.uid import (
     UID,
     AllTransferSyntaxes,
@@ -84,6 +86,7 @@ class Listener:
         self._settings = settings
         self._intake = intake
         self._server: _Server | None = None
+        self._entered = ExitStack()
 
     @property
     def port(self) -> int:
@@ -91,7 +94,14 @@ class Listener:
         return self._server.server_address[1] if self._server is not None else self._port
 
     def __enter__(self) -> Listener:
-        _silence()
+        with ExitStack() as entered:
+            entered.enter_context(_silent())
+            self._listen()
+            self._entered = entered.pop_all()
+        LOG.info("listening on port %d as %s", self.port, self._settings.ae_title)
+        return self
+
+    def _listen(self) -> None:
         limits = self._settings.limits
         ae = AE(self._settings.ae_title)
         ae.implementation_version_name = f"LVEDGE_{__version__}"[:16]
@@ -129,8 +139,6 @@ class Listener:
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True
         ).start()
-        LOG.info("listening on port %d as %s", self.port, self._settings.ae_title)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -143,6 +151,7 @@ class Listener:
         for association in open_ones:
             if association.is_established:
                 association.abort()
+        self._entered.close()
 
     @property
     def is_busy(self) -> bool:
@@ -270,6 +279,20 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _silence() -> None:
-    _config.LOG_HANDLER_LEVEL = "none"
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Neither pynetdicom nor pydicom says anything: what they would say repeats what peers sent."""
+    loggers = [logging.getLogger(name) for name in ("pynetdicom", "pydicom")]
+    checks = pydicom.config.settings
+    before = checks.reading_validation_mode, checks.writing_validation_mode, [log.level for log in loggers]
+    handlers, _config.LOG_HANDLER_LEVEL = _config.LOG_HANDLER_LEVEL, "none"
+    checks.reading_validation_mode = checks.writing_validation_mode = pydicom.config.IGNORE
+    for log in loggers:
+        log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        checks.reading_validation_mode, checks.writing_validation_mode, levels = before
+        _config.LOG_HANDLER_LEVEL = handlers
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
