@@ -27,13 +27,13 @@ from lvedge.bundle import Bundle, write_bundle
 
 
 @contextmanager
-def listening(folder: Path, *options: object, quiet_s: float = 1.0) -> Iterator[Running]:
+def listening(folder: Path, *options: object, quiet_s: float = 1.0, idle_s: float = 6.0) -> Iterator[Running]:
     """The command in a process of its own; it ends when nothing comes for long enough."""
     settings, said = folder / "receiver.toml", folder / "said.txt"
     settings.write_text(f"[dicom]\nseries_s = {quiet_s}\ngap_s = 600\n")
     command = [
         *(sys.executable, "-c", STARTER),
-        *("--stream", "dicom://:0?idle_s=20", "--config", str(settings)),
+        *("--stream", f"dicom://:0?idle_s={idle_s}", "--config", str(settings)),
         *map(str, options),
     ]
     with said.open("w", encoding="utf-8") as errors:
@@ -144,7 +144,7 @@ def test_a_whole_stack_from_storescu_is_what_the_folder_gives(
     order = [stack[k] for k in rng.permutation(len(stack))]
     twice = [*order, *order[:24]]
     out, expected = tmp_path / "out.jsonl", tmp_path / "folder.jsonl"
-    with listening(tmp_path, "--sink", f"jsonl:{out}", quiet_s=10.0) as running:
+    with listening(tmp_path, "--sink", f"jsonl:{out}", quiet_s=10.0, idle_s=20.0) as running:
         for part in (twice[:132], twice[132:]):
             running.send(part)
         assert running.process.wait(400) == 0

@@ -6,6 +6,7 @@ import logging
 import socket
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cine_files import NAMES_OF_PERSON, ge, multi_frame, others, siemens
 from peers import QUICK, ask, program, receiver, written
 from reception_room import by_series, in_folder, results
 
-from lvedge.errors import SourceError, UsageError
+from lvedge.errors import MissingExtraError, SourceError, UsageError
 from lvedge.frame import Rejected
 from lvedge_runtime.sources import SourceOptions, open_source
 
@@ -208,5 +209,40 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         receiver(tmp_path) as there,
         pytest.raises(SourceError, match="choose another port or free this one"),
         open_source(f"dicom://:{there.source.port}", SourceOptions()),
+    ):
+        pass
+
+
+def test_settings_without_a_receiver_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--config has the settings of a receiver"):
+        open_source("demo:", SourceOptions(config=tmp_path / "lvedge.toml"))
+
+
+def test_without_pynetdicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*sys.modules]:
+        if name.split(".")[0] == "pynetdicom" or name.startswith("lvedge_runtime.receiver."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pynetdicom", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'lvedge\[dicom-net\]'"):
+        open_source("dicom://:11112")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("server.pem", b""), ("ca.pem", b"none"), ("server.key", None)]
+)
+def test_certificates_that_cannot_be_used_are_named(
+    tmp_path: Path, certificates: Path, name: str, content: bytes | None
+) -> None:
+    for file in ("server.pem", "server.key", "ca.pem"):
+        (tmp_path / file).write_bytes((certificates / file).read_bytes())
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    settings = tmp_path / "lvedge.toml"
+    settings.write_text('[dicom.tls]\ncertificate = "server.pem"\nkey = "server.key"\nclients = "ca.pem"\n')
+    with (
+        pytest.raises(SourceError, match=r"^dicom.tls: .*\.pem cannot be used: "),
+        open_source("dicom://:0", SourceOptions(config=settings)),
     ):
         pass
