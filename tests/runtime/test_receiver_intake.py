@@ -45,7 +45,7 @@ def test_no_content_makes_a_path(tmp_path: Path) -> None:
         assert "/" not in arrival.series
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 500, "cut", "no groups"])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 500, "cut", "no groups", "a milliard frames"])
 def test_what_cannot_be_read_is_refused_and_counted(damage: bytes | str) -> None:
     content = content_of(ge()[0])
     if damage == "cut":
@@ -54,6 +54,8 @@ def test_what_cannot_be_read_is_refused_and_counted(damage: bytes | str) -> None
         data = ge()[0]
         data.SOPClassUID, data.NumberOfFrames = "1.2.840.10008.5.1.4.1.1.4.1", 3
         damage = content_of(data)
+    elif damage == "a milliard frames":
+        damage = content_of(ge(NumberOfFrames=10**9)[0])
     assert isinstance(damage, bytes)
     with Room() as room:
         assert room.intake.take(damage) == CANNOT_UNDERSTAND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,7 @@ def test_series_that_are_not_ours_are_acknowledged_counted_and_dropped(what: str
         assert isinstance(rejected, Rejected)
         assert rejected.reason == reason
         assert rejected.item == f"{len(data)} of {rejected.series}"
+        assert room.reception.due() == (400.0 if what == "still" else math.inf)
         assert room.intake.tally["taken" if what == "still" else "dropped"] == len(data)
         room.wait(600.0)
         assert len(room.shelf) == 0

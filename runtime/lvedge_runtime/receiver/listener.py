@@ -11,8 +11,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 from weakref import WeakSet
@@ -21,7 +22,6 @@ import pydicom
 from pydicom.uid import (
     UID,
     AllTransferSyntaxes,
-    DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -46,13 +46,9 @@ from lvedge_runtime.uri import Uri
 LOG = logging.getLogger("lvedge_runtime.receiver")
 
 CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-PLAIN = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-    RLELossless,
-)
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless)
+"""Not the deflated one: a peer's few bytes could become any number."""
+
 COMPRESSED = tuple(
     UID(f"1.2.840.10008.1.2.4.{number}") for number in ("57", "70", "80", "81", "90", "91", "50", "51")
 )
@@ -252,13 +248,14 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.sslsocket_class = BoundTls
-    for what, load in (
+    loads: Sequence[tuple[Path, Callable[[], None]]] = (
         (
             files.certificate,
             lambda: context.load_cert_chain(files.certificate, files.key, password=_no_password),
         ),
         (files.clients, lambda: context.load_verify_locations(files.clients)),
-    ):
+    )
+    for what, load in loads:
         try:
             load()
         except (OSError, ssl.SSLError) as err:

@@ -154,6 +154,7 @@ class Reception:
         for reason, count in dropped.items():
             yield Rejected(f"{count} of {series.name}", reason, series.name)
         if not series.images:
+            del self._series[series.name]
             return
         # The order of files in a folder: it counts only where the tags do not decide.
         images = sorted(series.images.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1]))

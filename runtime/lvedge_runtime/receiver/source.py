@@ -90,7 +90,7 @@ class ReceiverSource(BaseSource):
     def __iter__(self) -> Iterator[Frame | Rejected]:
         last = time.monotonic()
         while True:
-            arrival = self._next(last)
+            arrival = self._next()
             if arrival is not None:
                 last = arrival.at
                 yield from self._reception.take(arrival)
@@ -104,10 +104,10 @@ class ReceiverSource(BaseSource):
             yield from self._reception.complete(now)
             self._reception.forget(now)
 
-    def _next(self, last: float) -> Arrival | None:
+    def _next(self) -> Arrival | None:
         """The next arrival; None where something else is to be done first."""
         queue = self._intake.queue
-        wait_s = min(self._reception.due(), last + self._idle_s) - time.monotonic()
+        wait_s = self._reception.due() - time.monotonic()
         try:
             if wait_s <= 0 or self._stopped:
                 return queue.get_nowait()

@@ -24,6 +24,9 @@ ENHANCED = frozenset(
     }
 )
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9](?:\.[0-9]{1,6})?)")
+MOST_FRAMES = 20_000
+"""A stack of 20 slices over 40 beats of 25 phases."""
+
 _DAYS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
@@ -77,9 +80,11 @@ def images_from_header(path: Path, item: str, header: Header) -> list[Image]:
     """The pictures of a file; those of a multi-frame file in stored order.
 
     Raises:
-        SourceError: if a multi-frame file's frames are not described.
+        SourceError: if a multi-frame file's frames are not described, or are too many.
     """
     frames = max(header.whole("NumberOfFrames", 1), 1)
+    if frames > MOST_FRAMES:
+        raise SourceError(f"a file of {frames} frames; at most {MOST_FRAMES} are read")
     if header.text("SOPClassUID") in ENHANCED:
         return _images_from_groups(path, item, header, frames)
     shared: dict[str, Any] = {
