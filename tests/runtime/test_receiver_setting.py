@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from cine_files import content_of, ge, others
 
 from lvedge.errors import UsageError
 from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, reason_to_drop
-from lvedge_runtime.receiver.setting import Limits, Peer, Settings, TlsFiles, settings_from_file
+from lvedge_runtime.receiver.setting import (
+    OTHER_CLASSES,
+    Limits,
+    Peer,
+    Settings,
+    TlsFiles,
+    settings_from_file,
+)
 from lvedge_runtime.sources.dicom_header import header_from_bytes
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
 
@@ -183,3 +191,15 @@ def test_a_picture_without_directions_is_neither_short_nor_long_axis() -> None:
     image = image_of(ge(sizes=(1.0,), ImageOrientationPatient=None, ImagePositionPatient=None)[0])
     rules = (Rule("short", short_axis=True), Rule("long", short_axis=False))
     assert reason_to_drop(image, rules) is None
+
+
+def test_the_page_states_the_defaults(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "dicom.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    stated = settings_of(tmp_path, text)
+    assert [rule.name for rule in stated.rules[:1]] == ["our cines"]
+    assert stated.rules[1:] == DEFAULT_RULES
+    assert stated.peers == (Peer("SCANNER1", ip_network("10.1.2.0/24")),)
+    assert set(stated.other_classes) < set(Settings().other_classes)
+    others_than_these = replace(stated, rules=DEFAULT_RULES, peers=(), tls=None, other_classes=OTHER_CLASSES)
+    assert others_than_these == Settings()
