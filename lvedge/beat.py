@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lvedge.frame import Frame
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.phase import end_frames
 
@@ -45,6 +46,8 @@ def cycle_from_measurements(measurements: Sequence[Measurement], mode: Mode) -> 
             measured=len(found),
             quality=quality,
             slice_count=first.slice_count,
+            missing=missing_phases([m.frame for m in measurements], mode),
+            provisional=first.provisional,
             **more,  # type: ignore[arg-type]
         )
 
@@ -65,6 +68,22 @@ def cycle_from_measurements(measurements: Sequence[Measurement], mode: Mode) -> 
         fac=float((ed_area - es_area) / ed_area),
         thickening=(es.indices.rwt_mm - ed.indices.rwt_mm) / np.maximum(ed.indices.rwt_mm, 1.0),
     )
+
+
+def missing_phases(frames: Sequence[Frame], mode: Mode) -> tuple[int, ...]:
+    """Phases that the source knows of and did not give, counted from 0.
+
+    Args:
+        frames: the frames of one beat, in order.
+        mode: a closed beat has all phases that its tags state; of a live one only gaps are known.
+    """
+    there = [frame.phase_index for frame in frames if frame.phase_index is not None]
+    if not there:
+        return ()
+    expected = range(there[0], there[-1] + 1)
+    if mode is Mode.CLOSED:
+        expected = range(max(there[-1] + 1, frames[0].phase_count or 0))
+    return tuple(sorted(set(expected).difference(there)))
 
 
 @dataclass(frozen=True)

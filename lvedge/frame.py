@@ -79,6 +79,11 @@ class Frame:
         subject: what is known of the person.
         origin: what the frame was read from (a file name, a key), for messages.
         spacing_source: where the spacing came from: "tags", "user" or "file".
+        phase_index: place in the beat, from 0, as the source's tags say it, or None; it runs ahead of
+            ``frame_index`` where pictures of the beat are missing.
+        phase_count: phases that the beat has by its tags, there or not, or None.
+        provisional: the series is still arriving and its slices are numbered as they came; the same frame
+            comes again when the series is whole.
     """
 
     pixels: Pixels
@@ -94,6 +99,9 @@ class Frame:
     subject: Subject = Subject()
     origin: str = ""
     spacing_source: str = "tags"
+    phase_index: int | None = None
+    phase_count: int | None = None
+    provisional: bool = False
 
     @property
     def handedness(self) -> Handedness:

@@ -117,6 +117,8 @@ class Cycle:
         finding: what the case table says of the beat, or None.
         findings: all rows that hold, the reported one first.
         reason: why there is no cycle, where there is none.
+        missing: phases of the beat, counted from 0, that the source knows of and did not give.
+        provisional: the series was still arriving; the beat comes again when it is whole.
     """
 
     series: str
@@ -135,3 +137,5 @@ class Cycle:
     finding: Finding | None = None
     findings: tuple[Finding, ...] = ()
     reason: str | None = None
+    missing: tuple[int, ...] = ()
+    provisional: bool = False

@@ -113,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         const=DEMO,
         metavar="SOURCE",
         help="what to measure: a path, or demo: (without a value), dicom:PATH, nifti:PATH, npz:PATH, "
-        "png:DIR, video:PATH, camera:N",
+        "png:DIR, video:PATH, camera:N, dicom://[HOST]:PORT (receives)",
     )
     parser.add_argument(
         "--sink",
@@ -154,6 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
     )
+    parser.add_argument("--config", metavar="PATH", help="settings of a receiver, a TOML file")
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--quiet", action="store_true", help="no notices; errors and refusals are still told"
@@ -269,7 +270,8 @@ def _source_options(options: argparse.Namespace) -> SourceOptions:
 
     spacing_mm = None if options.spacing_mm is None else spacing_from_text(options.spacing_mm)
     subject = Subject(sex=options.sex, age_years=options.age, body_surface_m2=options.bsa)
-    return SourceOptions(spacing_mm=spacing_mm, subject=subject, series=options.series)
+    config = None if options.config is None else Path(options.config)
+    return SourceOptions(spacing_mm=spacing_mm, subject=subject, series=options.series, config=config)
 
 
 def _sink_uris(options: argparse.Namespace) -> list[str]:

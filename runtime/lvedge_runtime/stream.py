@@ -4,6 +4,7 @@
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
 beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes.
+Provisional frames, of series that are still arriving, may come from several series and slices by turns.
 """
 
 from __future__ import annotations
@@ -54,10 +55,20 @@ class Stream:
         place = -1
         series: _Series | None = None
         current: _Slice | None = None
+        arriving: dict[str, _Arriving] = {}
         for item, source_ms in _timed(self._source):
             if isinstance(item, Rejected):
                 yield item
                 continue
+            if item.provisional:
+                known = arriving.setdefault(item.series, _Arriving())
+                if item.slice_index not in known.slices:
+                    measurer = SliceMeasurer(self._stepper, self._quality, known.stack)
+                    known.slices[item.slice_index] = _LiveSlice(measurer, self._lookup)
+                yield from known.slices[item.slice_index].add(item, source_ms)
+                continue
+            # What was open of it needs no summary: the whole series follows.
+            arriving.pop(item.series, None)
             if series is None or current is None or (item.series, item.slice_index) != (series.name, place):
                 if current is not None:
                     yield from current.finish()
@@ -97,6 +108,18 @@ class _Series:
         """The volumes of a stack; a few slices have none, and neither have slices played live."""
         if self.slice_count >= FEWEST_SLICES and self.closed:
             yield stack_volumes(self.name, self.slice_count, self.closed)
+
+
+@dataclass
+class _Arriving:
+    """The slices of a series that is still arriving, all open at once.
+
+    Args:
+        slices: by the order in which they began.
+    """
+
+    stack: Stack = field(default_factory=Stack)
+    slices: dict[int, _LiveSlice] = field(default_factory=dict)
 
 
 class Lookup:

@@ -207,3 +207,24 @@ def test_nothing_measured_gives_nothing() -> None:
     tracker = BeatTracker()
     assert [tracker.add(measured(None, k)) for k in range(30)] == [None] * 30
     assert not tracker.settled
+
+
+@pytest.mark.parametrize(
+    ("places", "count", "mode", "missing"),
+    [
+        ((0, 1, 3, 4, 6), 8, Mode.CLOSED, (2, 5, 7)),
+        ((1, 2, 3, 4, 5), None, Mode.CLOSED, (0,)),
+        ((0, 1, 2, 3, 4), 5, Mode.CLOSED, ()),
+        ((7, 8, 10, 11, 12), None, Mode.LIVE, (9,)),
+        ((None,) * 5, 8, Mode.CLOSED, ()),
+    ],
+)
+def test_a_beat_names_the_phases_that_the_tags_know_of(places, count, mode, missing):
+    frames = [
+        replace(
+            m, frame=replace(m.frame, phase_index=place, phase_count=count, provisional=mode is Mode.LIVE)
+        )
+        for m, place in zip(clip(20.0, 18.0, 12.0, 14.0, 19.0), places, strict=True)
+    ]
+    cycle = cycle_from_measurements(frames, mode)
+    assert (cycle.missing, cycle.provisional) == (missing, mode is Mode.LIVE)

@@ -37,6 +37,7 @@ FRAME_KEYS = [
     "geometric",
     "view",
     "mode",
+    "provisional",
     "phase_settled",
     "result",
     "latency_ms",
@@ -94,6 +95,7 @@ def test_a_measured_frame_has_exactly_the_public_keys_and_values(tmp_path, schem
             "orientation": "tags",
         },
         "mode": "closed",
+        "provisional": False,
         "phase_settled": True,
         "result": {
             "case": "HCM",
@@ -147,6 +149,18 @@ def test_a_beat_comes_after_its_frames_under_one_key(tmp_path, schema, make_beat
     assert beat["thickening"] == np.round(cycle.thickening, 3).tolist()
     assert beat["result"] == beat["findings"][0]
     assert beat["reason"] is None
+    assert (beat["missing"], beat["provisional"]) == ([], False)
+
+
+def test_phases_that_are_missing_and_a_reading_on_the_way_say_so(tmp_path, schema, make_measurement):
+    measurement = make_measurement(mode=Mode.LIVE)
+    measurement = replace(measurement, frame=replace(measurement.frame, provisional=True))
+    cycle = Cycle("phantom", 0, Mode.LIVE, 5, 5, missing=(2, 7), provisional=True)
+    frame, beat = lines_of(tmp_path, [measurement, cycle])
+    for line in (frame, beat):
+        schema.validate(line)
+    assert frame["provisional"] is True
+    assert (beat["cycle"]["missing"], beat["cycle"]["provisional"]) == ([2, 7], True)
 
 
 def test_a_slice_without_a_beat_says_so(tmp_path, schema):

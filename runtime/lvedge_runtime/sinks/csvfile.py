@@ -68,6 +68,7 @@ class CsvSink(BaseSink):
             "engine",
             "bundle",
             *_SPACING,
+            "provisional",
         )
 
     def write(self, item: Item) -> None:
@@ -97,7 +98,9 @@ class CsvSink(BaseSink):
 
     def _row(self, measurement: Measurement) -> Record:
         record = frame_record(measurement, self._context.engine, self._context.bundle_label)
-        row: Record = {name: record[name] for name in (*_PLAIN, *_VALUES, "mode", "engine", "bundle")}
+        row: Record = {
+            name: record[name] for name in (*_PLAIN, *_VALUES, "mode", "provisional", "engine", "bundle")
+        }
         row |= self._columns_of(measurement.indices if measurement.measured else None)
         row |= self._columns_of(measurement.geometric if measurement.measured else None, "geometric_")
         row |= dict(zip(_SPACING, (*record["spacing"]["mm"], record["spacing"]["source"]), strict=True))
@@ -110,7 +113,7 @@ class CsvSink(BaseSink):
         # Stages may lie inside each other only if one of them is their total.
         stages = record["latency_ms"]
         row["latency_ms"] = stages["total"] if "total" in stages else number(sum(stages.values()))
-        for flag in ("measured", "phase_settled", "septum_inferred"):
+        for flag in ("measured", "phase_settled", "septum_inferred", "provisional"):
             if flag in row:
                 row[flag] = int(row[flag])
         return row

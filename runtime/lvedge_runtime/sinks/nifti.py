@@ -31,6 +31,7 @@ class _Patch:
 class NiftiSink(BaseSink):
     """``<series>_tNN.nii.gz``: uint8, 0 background, 1 RV, 2 myocardium, 3 cavity; NN counts phases from 0.
 
+    A provisional frame is left out: the same comes again once its slice's place in the stack is known.
     Affine, zooms, shape (x, y, slices) and the two form codes are the source's. A slice without an LV, or
     one that was not played before the run ended, is background. The volumes are written when the run ends.
 
@@ -50,7 +51,7 @@ class NiftiSink(BaseSink):
         self._slices: dict[str, int] = {}
 
     def write(self, item: Item) -> None:
-        if not isinstance(item, Measurement):
+        if not isinstance(item, Measurement) or item.frame.provisional:
             return
         frame = item.frame
         labels = item.labels()

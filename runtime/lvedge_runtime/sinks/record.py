@@ -104,6 +104,7 @@ def frame_record(measurement: Measurement, engine: str, bundle: str) -> Record:
         "geometric": indices_record(found.geometric if found else None),
         "view": view_record(measurement),
         "mode": measurement.mode.value,
+        "provisional": measurement.frame.provisional,
         "phase_settled": measurement.phase_settled,
         "result": finding_record(measurement.finding),
         "latency_ms": {stage: number(ms) for stage, ms in measurement.latency_ms.items()},
@@ -131,6 +132,8 @@ def cycle_record(cycle: Cycle) -> Record:
             "result": finding_record(cycle.finding),
             "findings": [finding_record(finding) for finding in cycle.findings],
             "reason": cycle.reason,
+            "missing": list(cycle.missing),
+            "provisional": cycle.provisional,
         }
     }
 

@@ -21,6 +21,7 @@ SOURCES: Mapping[str, str] = {
     "png": "lvedge_runtime.sources.png:PngSource",
     "video": "lvedge_runtime.sources.video:VideoSource",
     "camera": "lvedge_runtime.sources.video:CameraSource",
+    "dicom://": "lvedge_runtime.receiver.source:ReceiverSource",
 }
 
 
@@ -36,8 +37,10 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
         from lvedge_runtime.sources.recognise import scheme_of
 
         parsed = Uri(scheme=scheme_of(Path(parsed.path)), path=parsed.path)
-    elif not parsed.path and parsed.scheme != "demo":
+    elif not parsed.path and parsed.scheme != "demo" and parsed.host is None:
         raise UsageError(f"{uri!r}: write what to read behind {parsed.scheme}:")
+    if options is not None and options.config is not None and parsed.host is None:
+        raise UsageError(f"{uri!r}: --config has the settings of a receiver; write dicom://[host]:port")
     module, name = SOURCES[parsed.key].split(":")
     source: Source = getattr(import_module(module), name)(parsed, options or SourceOptions())
     return source

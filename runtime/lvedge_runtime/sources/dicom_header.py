@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from lvedge.errors import SourceError
@@ -22,23 +23,35 @@ DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
 # Keyword and binary form ("" = text) of every element that is read.
 TAGS: Mapping[int, tuple[str, str]] = {
     0x00020010: ("TransferSyntaxUID", ""),
+    0x00080008: ("ImageType", ""),
     0x00080016: ("SOPClassUID", ""),
     0x00080018: ("SOPInstanceUID", ""),
+    0x0008002A: ("AcquisitionDateTime", ""),
+    0x00080032: ("AcquisitionTime", ""),
     0x00080060: ("Modality", ""),
+    0x00080070: ("Manufacturer", ""),
     0x0008103E: ("SeriesDescription", ""),
     0x00100040: ("PatientSex", ""),
     0x00101010: ("PatientAge", ""),
     0x00101020: ("PatientSize", ""),
     0x00101030: ("PatientWeight", ""),
+    0x00180020: ("ScanningSequence", ""),
+    0x00180021: ("SequenceVariant", ""),
+    0x00180024: ("SequenceName", ""),
     0x00180050: ("SliceThickness", ""),
+    0x00180082: ("InversionTime", ""),
     0x00180088: ("SpacingBetweenSlices", ""),
+    0x00181030: ("ProtocolName", ""),
     0x00181060: ("TriggerTime", ""),
+    0x00181062: ("NominalInterval", ""),
+    0x00181090: ("CardiacNumberOfImages", ""),
     0x0020000E: ("SeriesInstanceUID", ""),
     0x00200011: ("SeriesNumber", ""),
     0x00200013: ("InstanceNumber", ""),
     0x00200032: ("ImagePositionPatient", ""),
     0x00200037: ("ImageOrientationPatient", ""),
     0x00200100: ("TemporalPositionIdentifier", ""),
+    0x00200105: ("NumberOfTemporalPositions", ""),
     0x00209153: ("NominalCardiacTriggerDelayTime", "d"),
     0x00280002: ("SamplesPerPixel", "H"),
     0x00280004: ("PhotometricInterpretation", ""),
@@ -121,11 +134,27 @@ def read_header(path: Path) -> Header:
             if preamble[128:] != b"DICM":
                 raise SourceError("not DICOM")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Walk(data).header()
+                return _header(data, path)
     except OSError as err:
         raise SourceError(f"cannot be read: {err.strerror or err}") from err
+
+
+def header_from_bytes(content: bytes) -> Header:
+    """The header of a file's content.
+
+    Raises:
+        SourceError: if it is not DICOM or is damaged before its pixels.
+    """
+    if content[128:132] != b"DICM":
+        raise SourceError("not DICOM")
+    return _header(content, BytesIO(content))
+
+
+def _header(data: mmap.mmap | bytes, again: Path | BytesIO) -> Header:
+    try:
+        return _Walk(data).header()
     except _OtherEncodingError:
-        return _header_by_pydicom(path)
+        return _header_by_pydicom(again)
     except (struct.error, IndexError) as err:
         raise SourceError("damaged or truncated DICOM header") from err
 
@@ -137,7 +166,7 @@ class _OtherEncodingError(Exception):
 class _Walk:
     """One pass over the elements of an open file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
         self.size = len(data)
 
@@ -216,21 +245,21 @@ def _text(value: bytes, form: str) -> str:
     return value.decode("latin-1").strip(" \0")
 
 
-def _header_by_pydicom(path: Path) -> Header:
+def _header_by_pydicom(file: Path | BytesIO) -> Header:
     """The same through pydicom, which knows every encoding."""
     import pydicom
 
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         try:
-            data = pydicom.dcmread(path, specific_tags=[tag for tag in TAGS if tag >> 16 != 2])
+            data = pydicom.dcmread(file)
             values = {"TransferSyntaxUID": str(data.file_meta.TransferSyntaxUID)}
             for tag, (keyword, _form) in TAGS.items():
-                value = data.get(tag).value if tag in data else None
+                value = data[tag].value if tag in data else None
                 if value is not None and value != "":
                     several = not isinstance(value, str) and hasattr(value, "__iter__")
                     values[keyword] = "\\".join(str(part) for part in value) if several else str(value)
-            present = [tag for tag in (FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS) if tag in pydicom.dcmread(path)]
+            present = [tag for tag in (FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS) if tag in data]
         except Exception as err:  # a damaged file can raise nearly anything
             raise SourceError("damaged or truncated DICOM header") from err
     return Header(values, present[0] if present else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ ENHANCED = frozenset(
         "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
     }
 )
+_TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9](?:\.[0-9]{1,6})?)")
+MOST_FRAMES = 20_000
+"""A stack of 20 slices over 40 beats of 25 phases."""
+
 _DAYS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
@@ -40,6 +45,7 @@ class Image:
         spacing_mm: (row, column), or None.
         time_ms: delay after the R wave, or None.
         temporal: the phase's number, or None.
+        acquired_s: when it was taken, seconds since midnight, or None.
         slope, intercept: stored values to grey values.
     """
 
@@ -53,6 +59,7 @@ class Image:
     spacing_mm: tuple[float, float] | None = None
     time_ms: float | None = None
     temporal: float | None = None
+    acquired_s: float | None = None
     slope: float = 1.0
     intercept: float = 0.0
 
@@ -73,15 +80,20 @@ def images_from_header(path: Path, item: str, header: Header) -> list[Image]:
     """The pictures of a file; those of a multi-frame file in stored order.
 
     Raises:
-        SourceError: if a multi-frame file's frames are not described.
+        SourceError: if a multi-frame file's frames are not described, or are too many.
     """
     frames = max(header.whole("NumberOfFrames", 1), 1)
+    if frames > MOST_FRAMES:
+        raise SourceError(f"a file of {frames} frames; at most {MOST_FRAMES} are read")
     if header.text("SOPClassUID") in ENHANCED:
         return _images_from_groups(path, item, header, frames)
     shared: dict[str, Any] = {
         "orientation": orientation_from_numbers(header.numbers("ImageOrientationPatient", 6)),
         "position_mm": header.numbers("ImagePositionPatient", 3),
         "spacing_mm": header.numbers("PixelSpacing", 2),
+        "acquired_s": seconds_from_text(
+            header.text("AcquisitionDateTime")[8:] or header.text("AcquisitionTime")
+        ),
         **_scaling(header.text("RescaleSlope"), header.text("RescaleIntercept")),
     }
     if frames == 1:
@@ -106,6 +118,15 @@ def orientation_from_numbers(values: tuple[float, ...] | None) -> Orientation | 
         return None
     row, column = row / lengths[0], column / lengths[1]
     return Orientation(row=tuple(row.tolist()), column=tuple(column.tolist()))
+
+
+def seconds_from_text(text: str) -> float | None:
+    """Seconds since midnight of a DICOM time (``HHMMSS.FFFFFF``, a zone behind it left out), or None."""
+    found = _TIME.match(text)
+    if found is None:
+        return None
+    hours, minutes, seconds = (float(part) for part in found.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 def subject_from_header(header: Header) -> Subject:
@@ -174,6 +195,7 @@ def _image_from_groups(path: Path, item: str, header: Header, index: int, groups
         spacing_mm=numbers("PixelMeasuresSequence", "PixelSpacing", 2),
         time_ms=time[0] if time else None,
         temporal=temporal[0] if temporal else None,
+        acquired_s=seconds_from_text(text("FrameContentSequence", "FrameAcquisitionDateTime")[8:]),
         **_scaling(text(transformation, "RescaleSlope"), text(transformation, "RescaleIntercept")),
     )
 

@@ -1,14 +1,13 @@
-"""DICOM pictures sorted into series, stacks, slices and phases by their own tags.
+"""DICOM pictures sorted into series, stacks and slices by their own tags.
 
 Slices are told apart by their position along the stack's normal, never by SliceLocation, which vendors and
-anonymisers get wrong. Phases follow the trigger time; where a slice's pictures do not all have one, the
-temporal position, and else the instance number.
+anonymisers get wrong. The order within a slice is ``dicom_phase``'s.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -16,12 +15,12 @@ import numpy as np
 
 from lvedge.frame import Orientation, Rejected
 from lvedge_runtime.sources.dicom_image import Image
+from lvedge_runtime.sources.dicom_phase import Cine, cine_from_images
 from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing, geometry_from_tags
 from lvedge_runtime.sources.naming import series_name, unique_name
 
 SLICE_TOLERANCE_MM = 0.5
 _SAME_DIRECTION = 0.9994  # cosine of 2°
-_SAME_TIME_MS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,18 @@ class Stack:
     Args:
         name: ``<SeriesNumber>_<first 8 hex digits of SHA-256 of SeriesInstanceUID>``, the number being
             "series" where there is none; a series' further stacks have -2, -3 and so on behind it.
-        slices: the pictures by slice, lowest position along the normal first, in phase order.
+        slices: a cine each, lowest position along the normal first.
         rejected: copies of pictures.
     """
 
     name: str
-    slices: tuple[tuple[Image, ...], ...]
+    slices: tuple[Cine, ...]
     rejected: tuple[Rejected, ...]
+
+    @property
+    def first(self) -> Image:
+        """The first picture of the first slice."""
+        return self.slices[0].images[0]
 
 
 def stacks_from_images(images: Iterable[Image]) -> list[Stack]:
@@ -69,10 +73,10 @@ def geometry_of_stack(stack: Stack, spacing_mm: tuple[float, float]) -> SeriesGe
         stack: the stack.
         spacing_mm: (row, column) spacing.
     """
-    first, last = stack.slices[0][0], stack.slices[-1][0]
+    first, last = stack.first, stack.slices[-1].images[0]
     count = len(stack.slices)
     shape = (first.columns, first.rows, count)
-    frames = max(len(phases) for phases in stack.slices)
+    frames = max(len(cine.images) for cine in stack.slices)
     stated = first.header.number("SpacingBetweenSlices") or first.header.number("SliceThickness")
     step: np.ndarray | None = None
     between = abs(stated) if stated else 1.0
@@ -102,7 +106,7 @@ def _parallel(images: list[Image]) -> list[list[Image]]:
     groups: list[list[Image]] = []
     for image in images:
         for group in groups:
-            if _is_parallel(group[0], image):
+            if is_parallel(group[0], image):
                 group.append(image)
                 break
         else:
@@ -110,7 +114,8 @@ def _parallel(images: list[Image]) -> list[list[Image]]:
     return groups
 
 
-def _is_parallel(first: Image, second: Image) -> bool:
+def is_parallel(first: Image, second: Image) -> bool:
+    """Whether two pictures can be of one stack: one direction, size and spacing."""
     if (first.rows, first.columns) != (second.rows, second.columns):
         return False
     if (first.position_mm is None) != (second.position_mm is None):
@@ -144,8 +149,8 @@ def _stack(name: str, images: list[Image]) -> Stack:
             rejected.append(Rejected(image.item, f"a copy of {original.item} (same SOPInstanceUID)", name))
     slices = []
     for members in _slices(single):
-        phases, copies = _phases(members)
-        slices.append(tuple(phases))
+        cine, copies = cine_from_images(members)
+        slices.append(cine)
         rejected.extend(replace(copy, series=name) for copy in copies)
     return Stack(name, tuple(slices), tuple(rejected))
 
@@ -160,35 +165,3 @@ def _slices(images: list[Image]) -> list[list[Image]]:
     order = np.argsort(heights, kind="stable")
     breaks = np.flatnonzero(np.diff(heights[order]) > SLICE_TOLERANCE_MM) + 1
     return [[images[k] for k in sorted(part)] for part in np.split(order, breaks)]
-
-
-def _phases(images: list[Image]) -> tuple[list[Image], list[Rejected]]:
-    """One slice's pictures in phase order, and those that repeat a phase."""
-    if len(images) == 1:
-        return images, []
-    for key, name in ((_time, "trigger time"), (_temporal, "temporal position")):
-        values = [key(image) for image in images]
-        if all(value is not None for value in values) and len(set(values)) > 1:
-            return _without_copies(images, key, name)
-    return images, []
-
-
-def _time(image: Image) -> float | None:
-    return None if image.time_ms is None else round(image.time_ms / _SAME_TIME_MS) * _SAME_TIME_MS
-
-
-def _temporal(image: Image) -> float | None:
-    return image.temporal
-
-
-def _without_copies(
-    images: list[Image], key: Callable[[Image], float | None], name: str
-) -> tuple[list[Image], list[Rejected]]:
-    kept: dict[float, Image] = {}
-    rejected = []
-    for image in images:  # in the order of InstanceNumber: the first of a phase stays
-        value = key(image) or 0.0
-        original = kept.setdefault(value, image)
-        if original is not image:
-            rejected.append(Rejected(image.item, f"same slice and {name} as {original.item}"))
-    return [kept[value] for value in sorted(kept)], rejected

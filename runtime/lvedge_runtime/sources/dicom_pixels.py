@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ def pixels_from_image(image: Image) -> Pixels:
     if image.slope != 1.0 or image.intercept != 0.0:
         pixels = pixels * np.float32(image.slope) + np.float32(image.intercept)
     return pixels
+
+
+def has_codecs() -> bool:
+    """Whether JPEG, JPEG-LS and JPEG 2000 can be decoded here (the extra ``codecs``)."""
+    return find_spec("gdcm") is not None
 
 
 def _plain_type(header: Header) -> np.dtype[Any] | None:
@@ -107,7 +113,7 @@ def _stored_by_pydicom(image: Image) -> NDArray[Any]:
             array: NDArray[Any] = pixel_array(source, index=index)
         except Exception as err:  # a damaged file can raise nearly anything
             if "gdcm - requires" in str(err):
-                reason = f"compressed as {syntax.name}: decoding needs pip install python-gdcm"
+                reason = f"compressed as {syntax.name}: decoding needs pip install 'lvedge[codecs]'"
             elif isinstance(err, (NotImplementedError, RuntimeError)):
                 reason = f"pixel data that cannot be decoded ({syntax.name}); export the file uncompressed"
             else:

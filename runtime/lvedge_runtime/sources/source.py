@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -36,6 +37,7 @@ class SourceOptions:
             SeriesInstanceUID or SeriesNumber is this text, or whose description contains it).
         modality: the DICOM modality that the bundle was trained on; others are refused.
         slices: measure only these slices, counted from 0.
+        config: the settings of a receiver, a TOML file, or None for the defaults.
 
     Raises:
         UsageError: if the spacing is not plausible.
@@ -46,6 +48,7 @@ class SourceOptions:
     series: str | None = None
     modality: str = "MR"
     slices: frozenset[int] | None = None
+    config: Path | None = None
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:

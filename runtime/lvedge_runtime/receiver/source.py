@@ -1,0 +1,133 @@
+"""The source ``dicom://[host]:port``: what scanners send, as frames."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from queue import Empty
+from types import TracebackType
+
+from lvedge.errors import MissingExtraError, UsageError
+from lvedge.frame import Frame, Rejected
+from lvedge_runtime.receiver.intake import Arrival, Intake, Tally
+from lvedge_runtime.receiver.reception import Reception
+from lvedge_runtime.receiver.setting import Settings, settings_from_file
+from lvedge_runtime.receiver.shelf import Shelf
+from lvedge_runtime.sources.source import BaseSource, SourceOptions
+from lvedge_runtime.uri import Uri
+
+try:
+    from lvedge_runtime.receiver.listener import Listener
+except ImportError as err:
+    raise MissingExtraError("pynetdicom", "dicom-net", "receiving DICOM") from err
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
+LONGEST_WAIT_S = 0.25
+
+
+class ReceiverSource(BaseSource):
+    """Frames of the series that peers send; goes on until ``stop``, or until it was idle as long as asked.
+
+    ``dicom://:11112?idle_s=30`` ends half a minute after the last instance, once all is measured.
+
+    Args:
+        uri: host, port, and ``idle_s``.
+        options: what the user says beyond it; ``config`` names the settings.
+
+    Raises:
+        UsageError: if the URI says more, or the settings cannot be meant.
+    """
+
+    def __init__(self, uri: Uri, options: SourceOptions) -> None:
+        super().__init__(options)
+        if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
+            raise UsageError(f"{str(uri)!r}: write dicom://[host]:port or dicom://[host]:port?idle_s=SECONDS")
+        self._idle_s = _seconds(uri.query["idle_s"]) if "idle_s" in uri.query else math.inf
+        self.settings = Settings() if options.config is None else settings_from_file(options.config)
+        self._uri = uri
+        self._shelf: Shelf | None = None
+        self._stopped = False
+
+    def __enter__(self) -> ReceiverSource:
+        limits = self.settings.limits
+        self._shelf = Shelf(limits.kept_bytes, limits.kept_pictures)
+        try:
+            self._intake = Intake(self.settings, self.options, self._shelf, time.monotonic)
+            self._reception = Reception(self.settings, self.options, self._shelf)
+            self._geometries = self._reception.geometries
+            self._listener = Listener(self._uri, self.settings, self._intake)
+            self._listener.__enter__()
+        except BaseException:
+            self._shelf.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shelf is not None:
+            self._listener.__exit__(kind, error, trace)
+            self._shelf.close()
+            self._shelf = None
+            LOG.info("received: %s", ", ".join(f"{n} {what}" for what, n in self.tally.as_dict().items()))
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._listener.port
+
+    @property
+    def tally(self) -> Tally:
+        """How often what happened."""
+        return self._intake.tally
+
+    def stop(self) -> None:
+        """Take nothing more in; what has come is still measured. May be called from another thread."""
+        self._stopped = True
+
+    def __iter__(self) -> Iterator[Frame | Rejected]:
+        last = time.monotonic()
+        while True:
+            arrival = self._next()
+            if arrival is not None:
+                last = arrival.at
+                yield from self._reception.take(arrival)
+                continue
+            # Nothing waits: only now can anything be said to be missing.
+            now = time.monotonic()
+            if self._is_over(now, last):
+                yield from self._reception.finish()
+                return
+            yield from self._reception.step_over(now)
+            yield from self._reception.complete(now)
+            self._reception.forget(now)
+
+    def _next(self) -> Arrival | None:
+        """The next arrival; None where something else is to be done first."""
+        queue = self._intake.queue
+        wait_s = self._reception.due() - time.monotonic()
+        try:
+            if wait_s <= 0 or self._stopped:
+                return queue.get_nowait()
+            return queue.get(timeout=min(wait_s, LONGEST_WAIT_S))
+        except Empty:
+            return None
+
+    def _is_over(self, now: float, last: float) -> bool:
+        if self._stopped:
+            # What an association still holds was not acknowledged, and comes again.
+            self._listener.__exit__(None, None, None)
+            return self._intake.queue.empty()
+        return now >= last + self._idle_s and not self._listener.is_busy and self._intake.queue.empty()
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e9:
+        raise UsageError(f"idle_s={text}: expected seconds above 0")
+    return value

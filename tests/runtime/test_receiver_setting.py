@@ -1,0 +1,205 @@
+"""The settings' file: what it may say, and every way in which it cannot be meant."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from cine_files import content_of, ge, others
+
+from lvedge.errors import UsageError
+from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, reason_to_drop
+from lvedge_runtime.receiver.setting import (
+    OTHER_CLASSES,
+    Limits,
+    Peer,
+    Settings,
+    TlsFiles,
+    settings_from_file,
+)
+from lvedge_runtime.sources.dicom_header import header_from_bytes
+from lvedge_runtime.sources.dicom_image import Image, images_from_header
+
+WHOLE = """
+[dicom]
+ae_title = "HEART BOX"
+provisional = false
+window = 16
+gap_s = 0.5
+series_s = 8
+keep_s = 60
+fewest_phases = 8
+other_classes = ["1.2.840.10008.5.1.4.1.1.7"]
+
+[[dicom.peers]]
+ae_title = "SCANNER"
+address = "10.1.2.0/24"
+
+[[dicom.peers]]
+ae_title = "SERVICE"
+
+[dicom.tls]
+certificate = "box.pem"
+key = "/keys/box.key"
+clients = "ca.pem"
+
+[dicom.limits]
+associations = 4
+picture_bytes = 1000000
+
+[[series]]
+name = "ours by name"
+take = true
+description = "lv[ _]cine"
+phases = [8, 60]
+
+[[series]]
+defaults = true
+
+[[series]]
+name = "what is left"
+"""
+
+
+def settings_of(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "lvedge.toml"
+    path.write_text(text)
+    return settings_from_file(path)
+
+
+def test_all_that_can_be_said(tmp_path: Path) -> None:
+    expected = Settings(
+        ae_title="HEART BOX",
+        peers=(Peer("SCANNER", ip_network("10.1.2.0/24")), Peer("SERVICE")),
+        tls=TlsFiles(tmp_path / "box.pem", Path("/keys/box.key"), tmp_path / "ca.pem"),
+        limits=Limits(associations=4, picture_bytes=1_000_000),
+        provisional=False,
+        window=16,
+        gap_s=0.5,
+        series_s=8,
+        keep_s=60,
+        fewest_phases=8,
+        other_classes=("1.2.840.10008.5.1.4.1.1.7",),
+        rules=(
+            Rule("ours by name", True, re.compile("lv[ _]cine", re.IGNORECASE), phases=(8.0, 60.0)),
+            *DEFAULT_RULES,
+            Rule("what is left"),
+        ),
+    )
+    assert settings_of(tmp_path, WHOLE) == expected
+    assert settings_of(tmp_path, "") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[dicom", "no TOML"),
+        ("[dicm]", "dicm: no such setting (known: dicom, series)"),
+        ("dicom = 3", "dicom: expected a table"),
+        ("[dicom]\nwindows = 3", "dicom.windows: no such setting (known: "),
+        ("[dicom]\nwindow = 0", "dicom.window: 0 is not a whole number above 0"),
+        ("[dicom]\nwindow = 1.5", "dicom.window: 1.5 is not a whole number above 0"),
+        ("[dicom]\nwindow = true", "dicom.window: True is not a whole number above 0"),
+        ("[dicom]\ngap_s = nan", "dicom.gap_s: nan is not a number above 0"),
+        ("[dicom]\ngap_s = '1'", "dicom.gap_s: '1' is not a number above 0"),
+        ("[dicom]\nprovisional = 1", "dicom.provisional: expected true or false"),
+        ("[dicom]\nae_title = 'SEVENTEEN LETTERS'", "is no AE title: 1 to 16 printable characters"),
+        ("[dicom]\nae_title = 'A\\B'", "is no AE title"),
+        ("[dicom]\nother_classes = ['MR']", "'MR' is no UID"),
+        ("[dicom]\npeers = []", "write one [[dicom.peers]] with an ae_title for each"),
+        ("[[dicom.peers]]\naddress = '10.0.0.1'", "dicom.peers: each needs an ae_title"),
+        ("[[dicom.peers]]\nae_title = 'A'\naddress = '10.0.0'", "'10.0.0' is none, write 10.1.2.3"),
+        ("[dicom.tls]\ncertificate = 'a.pem'", "dicom.tls.key: name a PEM file"),
+        ("[dicom.limits]\nidle = 3", "dicom.limits.idle: no such setting (known: associations"),
+        ("[series]\nname = 'x'", "write one [[series]] for each rule"),
+        ("[[series]]\ntake = true", "series.name: every rule needs a name"),
+        ("[[series]]\nname = 'x'\ntaken = true", "series.taken: no such setting (known: defaults, name"),
+        ("[[series]]\nname = 'x'\ntake = 1", "series.take of 'x': expected true or false"),
+        ("[[series]]\nname = 'x'\ndescription = '('", "series.description of 'x' is no regular expression"),
+        ("[[series]]\nname = 'x'\nimage_type = 'M'", "series.image_type of 'x': expected a list of words"),
+        ("[[series]]\nname = 'x'\nphases = [3]", "series.phases of 'x': expected two numbers"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        settings_of(tmp_path, text)
+    assert words in str(refused.value)
+    assert str(refused.value).startswith(f"{tmp_path}/lvedge.toml: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        settings_from_file(tmp_path / "none.toml")
+
+
+def image_of(data) -> Image:
+    content = content_of(data)
+    return images_from_header(Path("1.dcm"), "1.dcm", header_from_bytes(content))[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cine SAX",
+        "tfisp_cine_sa",
+        "sBTFE_BH",
+        "FIESTA SA",
+        "CINE_segmented_SAX",
+        "SA STACK",
+        "ssfp short axis",
+    ],
+)
+def test_usual_names_of_short_axis_cines_are_ours(name: str) -> None:
+    assert reason_to_drop(image_of(ge(sizes=(1.0,), SeriesDescription=name)[0]), DEFAULT_RULES) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("localizer", "localiser"),
+        ("BH_3-plane loc", "localiser"),
+        ("T1map_MOLLI_sax", "map"),
+        ("t2_map_sax", "map"),
+        ("LGE_sax", "late enhancement or another inversion recovery"),
+        ("DelEnh MDE SA", "late enhancement or another inversion recovery"),
+        ("PSIR_TFL_sax", "late enhancement or another inversion recovery"),
+        ("flow_aorta", "flow"),
+        ("stress perf SA", "perfusion"),
+        ("cine_2ch", "long axis"),
+        ("4 chamber cine", "long axis"),
+        ("LVOT", "long axis"),
+        ("SAX tagging", "tagging"),
+    ],
+)
+def test_usual_names_of_others_are_not(name: str, reason: str) -> None:
+    picture = image_of(ge(sizes=(1.0,), SeriesDescription=name)[0])
+    assert reason_to_drop(picture, DEFAULT_RULES) == f"not ours: {reason}"
+
+
+def test_the_first_rule_that_fits_decides() -> None:
+    long_axis = image_of(others()["named long axis"][0])
+    wanted = Rule("wanted", take=True, description=re.compile("4ch"))
+    assert reason_to_drop(long_axis, (wanted, *DEFAULT_RULES)) is None
+    assert reason_to_drop(long_axis, (*DEFAULT_RULES, wanted)) == "not ours: long axis"
+
+
+def test_a_picture_without_directions_is_neither_short_nor_long_axis() -> None:
+    image = image_of(ge(sizes=(1.0,), ImageOrientationPatient=None, ImagePositionPatient=None)[0])
+    rules = (Rule("short", short_axis=True), Rule("long", short_axis=False))
+    assert reason_to_drop(image, rules) is None
+
+
+def test_the_page_states_the_defaults(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "dicom.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    stated = settings_of(tmp_path, text)
+    assert [rule.name for rule in stated.rules[:1]] == ["our cines"]
+    assert stated.rules[1:] == DEFAULT_RULES
+    assert stated.peers == (Peer("SCANNER1", ip_network("10.1.2.0/24")),)
+    assert set(stated.other_classes) < set(Settings().other_classes)
+    others_than_these = replace(stated, rules=DEFAULT_RULES, peers=(), tls=None, other_classes=OTHER_CLASSES)
+    assert others_than_these == Settings()
