@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from lvedge.casetable.content import Content, read_content
+from lvedge.casetable.content import Content, check_answers, read_content, read_head
 from lvedge.casetable.reference import NO_COMPARISON, ReferenceSet
 from lvedge.casetable.rule import Scope
 from lvedge.casetable.ruleset import RuleSet
-from lvedge.casetable.schema import open_read_only
+from lvedge.casetable.ruletree import check_rule_trees
+from lvedge.casetable.schema import check_pages, file_error, is_checked_at_opening, open_read_only
 from lvedge.errors import CaseTableError
 from lvedge.frame import Subject
-from lvedge.indices import Phase
+from lvedge.indices import IndexLayout, Phase
 from lvedge.measurement import Finding
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "weights" / "cases.sqlite"
@@ -21,30 +27,34 @@ DEFAULT_PATH = Path(__file__).resolve().parent.parent / "weights" / "cases.sqlit
 
 
 class CaseTable:
-    """A case table in memory.
+    """A case table that is open.
 
-    The file is read once and closed again; afterwards nothing here changes, so that threads and streams may
-    share one table. Findings belong to the caller.
+    Rows stay in the file, of which a look-up reads what it needs; nothing there changes while it is open.
+    Threads and streams may share one table: they take turns. Findings belong to the caller.
 
     Args:
-        content: rules and reference cases.
+        path: the file.
 
     Raises:
-        CaseTableError: if a look-up could go without an answer.
+        CaseTableError: see ``open_case_table``.
     """
 
-    def __init__(self, content: Content) -> None:
-        content.check_answers()
-        self._content = content
-        self._frame_rules = RuleSet(content.of_scope(Scope.FRAME))
-        self._cycle_rules = RuleSet(content.of_scope(Scope.CYCLE))
-        self._references: ReferenceSet | None = None
-        if content.references:
-            self._references = ReferenceSet(
-                content.features, content.references, content.groups, content.search
-            )
-        self._fallback_rows = frozenset(f"rule {rule.number}" for rule in content.rules if rule.is_fallback)
-        self._closed = False
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with ExitStack() as stack:
+            self._connection = connection = stack.enter_context(open_read_only(path))
+            stack.enter_context(_named(path))
+            if is_checked_at_opening(connection):
+                _check_whole(connection)
+            self._head = read_head(connection)
+            self._frame_rules = RuleSet(connection, Scope.FRAME, self._head.layout)
+            self._cycle_rules = RuleSet(connection, Scope.CYCLE, self._head.layout)
+            check_answers(Scope.FRAME, self._frame_rules.fallbacks)
+            check_answers(Scope.CYCLE, self._cycle_rules.fallbacks)
+            self._references = _open_references(connection, self._head)
+            self._fallback_rows = frozenset(f"rule {rule.number}" for rule in self._cycle_rules.fallbacks)
+            self._file = weakref.finalize(self, stack.pop_all().close)
 
     def __enter__(self) -> CaseTable:
         return self
@@ -58,18 +68,34 @@ class CaseTable:
         self.close()
 
     def close(self) -> None:
-        """Ends the table's use; a later look-up raises ``ValueError``."""
-        self._closed = True
+        """Closes the file; a later look-up raises ``ValueError``."""
+        with self._lock:
+            self._file()
+
+    @cached_property
+    def content(self) -> Content:
+        """Everything that the table holds, read when it is first asked for; no look-up needs it."""
+        with self._asked() as connection:
+            return read_content(connection)
 
     @property
-    def content(self) -> Content:
-        """Everything that the table holds."""
-        return self._content
+    def layout(self) -> IndexLayout:
+        """M and N."""
+        return self._head.layout
 
     @property
     def meta(self) -> Mapping[str, str]:
         """Title, licence, version and what else the table says of itself."""
-        return self._content.meta
+        return self._head.meta
+
+    def check(self) -> None:
+        """Checks the whole file: pages, every row, and that every row is found.
+
+        Raises:
+            CaseTableError: with the first thing that cannot stand.
+        """
+        with self._asked() as connection:
+            _check_whole(connection)
 
     def find_frame(
         self,
@@ -93,9 +119,10 @@ class CaseTable:
 
         Raises:
             ValueError: on another level, or a closed table.
+            CaseTableError: if the file turns out to be damaged, or a row of it cannot stand.
         """
-        self._check_open()
-        return self._frame_rules.find(features, phase, subject, level)
+        with self._asked():
+            return self._frame_rules.find(features, phase, subject, level)
 
     def find_cycle(
         self,
@@ -115,12 +142,13 @@ class CaseTable:
 
         Raises:
             ValueError: on another level, or a closed table.
+            CaseTableError: if the file turns out to be damaged, or a row of it cannot stand.
         """
-        self._check_open()
-        found = self._cycle_rules.find(features, None, subject, level)
-        if self._references is None:
-            return found
-        nearest = self._references.find(features, level)
+        with self._asked():
+            found = self._cycle_rules.find(features, None, subject, level)
+            if self._references is None:
+                return found
+            nearest = self._references.find(features, level)
         if nearest.case == NO_COMPARISON:
             return (*found, nearest)
         if found[0].row in self._fallback_rows:
@@ -128,23 +156,53 @@ class CaseTable:
         more_severe = sum(finding.severity > nearest.severity for finding in found)
         return (*found[:more_severe], nearest, *found[more_severe:])
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("this case table was closed")
+    @contextmanager
+    def _asked(self) -> Iterator[sqlite3.Connection]:
+        """The file, for one look-up at a time."""
+        with self._lock, _named(self._path):
+            if not self._file.alive:
+                raise ValueError("this case table was closed")
+            yield self._connection
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Puts the path before what is wrong with the file."""
+    try:
+        yield
+    except sqlite3.Error as err:
+        raise file_error(path, err) from err
+    except CaseTableError as err:
+        raise CaseTableError(f"{path}: {err}") from err
+
+
+def _open_references(connection: sqlite3.Connection, head: Content) -> ReferenceSet | None:
+    """The reference cases; None where the table has none."""
+    if connection.execute("SELECT 1 FROM reference LIMIT 1").fetchone() is None:
+        return None
+    return ReferenceSet(connection, head.features, head.groups, head.search)
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    """Checks pages, every row, and that every row is found."""
+    check_pages(connection)
+    content = read_content(connection)
+    content.check_answers()
+    check_rule_trees(connection, content.rules)
+    references = _open_references(connection, content)
+    if references is not None:
+        references.check(content.references)
 
 
 def open_case_table(path: str | Path = DEFAULT_PATH) -> CaseTable:
-    """Reads a case table; use it in a ``with`` block.
+    """Opens a case table; use it in a ``with`` block.
 
     Raises:
         CaseTableError: if the file is missing, no SQLite database, another program's, of another version,
-            damaged, or holds a row that cannot stand.
+            damaged, or holds a row that cannot stand; of a file above ``CHECKED_AT_OPENING_BYTES`` only what
+            every look-up needs is read.
     """
     path = Path(path)
     if path == DEFAULT_PATH and not path.exists():
         raise CaseTableError("this build ships no case table: name one, made with lvedge-cases make")
-    with open_read_only(path) as connection:
-        try:
-            return CaseTable(read_content(connection))
-        except CaseTableError as err:
-            raise CaseTableError(f"{path}: {err}") from err
+    return CaseTable(path)

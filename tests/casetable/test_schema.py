@@ -19,6 +19,9 @@ from lvedge.casetable.schema import (
 )
 from lvedge.errors import CaseTableError
 
+NEWEST = 2
+RECORDS = [(1, "rules and reference cases"), (2, "trees over rules and reference cases")]
+
 
 def state(connection: sqlite3.Connection) -> tuple[int, int, list[tuple[int, str]]]:
     return (
@@ -37,14 +40,14 @@ def memory() -> sqlite3.Connection:
 def test_migrations_are_recorded_and_run_once(memory: sqlite3.Connection) -> None:
     migrate(memory)
     migrate(memory)
-    assert state(memory) == (APPLICATION_ID, 1, [(1, "rules and reference cases")])
+    assert state(memory) == (APPLICATION_ID, NEWEST, RECORDS)
 
 
 def test_a_migration_and_its_record_are_committed_together(memory: sqlite3.Connection) -> None:
-    broken = Migration(2, "broken", ("CREATE TABLE extra (x)", "CREATE TABLE extra (x)"))
+    broken = Migration(NEWEST + 1, "broken", ("CREATE TABLE extra (x)", "CREATE TABLE extra (x)"))
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         migrate(memory, (*MIGRATIONS, broken))
-    assert state(memory) == (APPLICATION_ID, 1, [(1, "rules and reference cases")])
+    assert state(memory) == (APPLICATION_ID, NEWEST, RECORDS)
     assert memory.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
 
 
@@ -125,7 +128,7 @@ def test_a_database_of_another_program(tmp_path: Path) -> None:
 
 def test_a_newer_table(case_file: Path) -> None:
     alter(case_file, "PRAGMA user_version = 9")
-    assert message(case_file) == "has schema 9, this lvedge knows up to 1: install a newer lvedge"
+    assert message(case_file) == "has schema 9, this lvedge knows up to 2: install a newer lvedge"
 
 
 def test_an_older_table_is_brought_up_by_appending(
@@ -133,12 +136,12 @@ def test_an_older_table_is_brought_up_by_appending(
 ) -> None:
     from lvedge.casetable.cli import main
 
-    newer = Migration(2, "notes", ("CREATE TABLE note (text TEXT)",))
+    newer = Migration(NEWEST + 1, "notes", ("CREATE TABLE note (text TEXT)",))
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, newer))
-    assert message(case_file) == f"has schema 1: bring it to 2 with lvedge-cases make {case_file} --append"
+    assert message(case_file) == f"has schema 2: bring it to 3 with lvedge-cases make {case_file} --append"
     assert main(["make", str(case_file), "--append"]) == 0
     with open_read_only(case_file) as connection:
-        assert state(connection) == (APPLICATION_ID, 2, [(1, "rules and reference cases"), (2, "notes")])
+        assert state(connection) == (APPLICATION_ID, NEWEST + 1, [*RECORDS, (NEWEST + 1, "notes")])
     with open_case_table(case_file) as table:
         assert len(table.content.rules) == 9
 

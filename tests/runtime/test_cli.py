@@ -332,7 +332,7 @@ def test_a_bundle_that_is_refused_is_one_line(capsys, tmp_path):
 
 
 def test_a_case_table_for_other_values_is_refused(capsys, monkeypatch, ring):
-    other = SimpleNamespace(content=SimpleNamespace(layout=IndexLayout(4, 2)))
+    other = SimpleNamespace(layout=IndexLayout(4, 2))
     monkeypatch.setattr(cli, "_cases", lambda _options: other)
     assert run("--stream", "--quiet") == 2
     assert (
