@@ -13,13 +13,13 @@ import math
 import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
-from operator import itemgetter
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvedge.casetable.tree import MAX_AXES, MEND, insert_box, meets_box
+from lvedge.casetable.tree import MAX_AXES, MEND, SMALLEST, insert_box, meets_box
 from lvedge.errors import CaseTableError
 
 Floats = NDArray[np.float64]
@@ -56,16 +56,16 @@ class Near(NamedTuple):
     """One of the nearest points.
 
     Args:
+        squared: its distance from the query, squared.
         number: its number.
-        group: its group.
-        values: its values as given, [D].
-        distance: how far it is from the query.
+        page: the page it stands on.
+        row: where on that page.
     """
 
+    squared: float
     number: int
-    group: int
-    values: Floats
-    distance: float
+    page: Page
+    row: int
 
 
 class Pages:
@@ -93,34 +93,30 @@ class Pages:
             count: how many are wanted; fewer are given where there are fewer.
         """
         query = (values - self._mean) * self._scale
+        if self._count == 1:  # needs no tree: a table as small as ours is ranked as a whole, in half the time
+            return _merged([], self._page(1), query, count)
         place, radius = query @ self._directions, _FIRST_RADIUS
         if not np.isfinite(place).all():  # a query so far out that nothing can be left out
             place, radius = np.zeros(MAX_AXES), math.inf
-        margin = _ROUNDING * float(np.abs(query).sum())
-        best: list[tuple[float, int, Page, int]] = []  # squared distance, number, page, place in it
+        margin = SMALLEST + _ROUNDING * float(np.abs(query).sum())
+        best: list[Near] = []
         seen: set[int] = set()
         while True:
             pages = self._meeting(place, radius, margin)
             for number, squared in pages:
                 if number in seen:
                     continue
-                if len(best) == count and squared > best[-1][0]:
+                if len(best) == count and squared > best[-1].squared:
                     break
                 seen.add(number)
                 best = _merged(best, self._page(number), query, count)
-            reached = math.sqrt(best[-1][0]) if len(best) == count else math.inf
+            reached = math.sqrt(best[-1].squared) if len(best) == count else math.inf
             if reached <= radius or len(pages) == self._count:
-                break
+                return best
             radius = min(reached, _GROWTH * radius)
-        return [
-            Near(number, int(page.groups[k]), page.values[k], math.sqrt(squared))
-            for squared, number, page, k in best
-        ]
 
     def _meeting(self, place: Floats, radius: float, margin: float) -> list[tuple[int, float]]:
         """The pages that may hold a point within the radius, nearest first, with how near, squared."""
-        if self._count == 1:  # a single page needs no tree: a small table is ranked as a whole
-            return [(1, 0.0)]
         place = np.clip(place, -_FAR, _FAR)
         reach = radius + margin + _ROUNDING * radius
         box = np.clip(np.stack((place - reach, place + reach), axis=1), -_FAR, _FAR)
@@ -166,7 +162,7 @@ class Pages:
         for number in range(1, self._count + 1):
             page, box = self._read_page(number), boxes.pop(number, np.full(2 * MAX_AXES, np.nan))
             at = np.minimum(np.searchsorted(numbers, page.numbers), numbers.size - 1)
-            margin = _ROUNDING * np.abs(page.points).sum(axis=1, keepdims=True)
+            margin = SMALLEST + _ROUNDING * np.abs(page.points).sum(axis=1, keepdims=True)
             places = np.clip(page.points @ self._directions, -_FAR, _FAR)
             if not (
                 np.array_equal(numbers[at], page.numbers)
@@ -229,18 +225,16 @@ def _record(size: int) -> np.dtype[np.void]:
     return np.dtype([("number", "<i8"), ("group", "<i8"), ("values", "<f8", (size,))])
 
 
-def _merged(
-    best: list[tuple[float, int, Page, int]], page: Page, query: Floats, count: int
-) -> list[tuple[float, int, Page, int]]:
+def _merged(best: list[Near], page: Page, query: Floats, count: int) -> list[Near]:
     """The nearest of the best so far and the points of a page."""
     difference = page.points - query
     squared = np.einsum("ij,ij->i", difference, difference)
-    limit = best[-1][0] if len(best) == count else math.inf
+    limit = best[-1].squared if len(best) == count else math.inf
     if squared.size > count:
         limit = min(limit, float(np.partition(squared, count - 1)[count - 1]))
     near = np.flatnonzero(squared <= limit)
-    found = zip(squared[near].tolist(), page.numbers[near].tolist(), near.tolist(), strict=True)
-    return sorted((*best, *((s, number, page, k) for s, number, k in found)), key=itemgetter(0, 1))[:count]
+    found = zip(squared[near].tolist(), page.numbers[near].tolist(), repeat(page), near.tolist())
+    return sorted((*best, *map(Near._make, found)))[:count]  # numbers differ: no page is compared
 
 
 def _main_directions(points: Floats) -> Floats:

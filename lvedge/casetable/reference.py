@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvedge.casetable.page import Floats, Integers, Pages, write_pages
+from lvedge.casetable.page import Floats, Integers, Near, Pages, write_pages
 from lvedge.casetable.rule import ANY, RULE_LEVELS, SEVERITIES, FieldError
 from lvedge.casetable.ruleset import DISCLAIMER, LEVEL_UNKNOWN_NOTE
 from lvedge.casetable.schema import open_in_memory
@@ -213,16 +213,19 @@ class ReferenceSet:
         Raises:
             ValueError: if one of ``names`` is missing or not finite.
         """
-        query = np.array([features.get(name, math.nan) for name in self._names])
-        if not np.isfinite(query).all():
+        query = [features.get(name, math.nan) for name in self._names]
+        if not all(map(math.isfinite, query)):
             raise ValueError(f"every one of {', '.join(self._names)} has to be a finite number")
         return tuple(
-            (
-                Reference(near.number, self._cases[near.group], tuple(near.values.tolist())),
-                near.distance,
-            )
-            for near in self._pages.nearest(query, count)
+            (Reference(near.number, self._case(near), tuple(near.page.values[near.row].tolist())), distance)
+            for near, distance in self._nearest(query, count)
         )
+
+    def _nearest(self, query: Sequence[float], count: int) -> list[tuple[Near, float]]:
+        return [(near, math.sqrt(near.squared)) for near in self._pages.nearest(np.array(query), count)]
+
+    def _case(self, near: Near) -> str:
+        return self._cases[int(near.page.groups[near.row])]
 
     def check(self, references: Sequence[Reference]) -> None:
         """Checks that these are the cases that are found.
@@ -241,27 +244,30 @@ class ReferenceSet:
             return self._abstention(
                 "the reference cases are mid-ventricular slices, this one is basal or apical"
             )
-        missing = [name for name in self._names if not math.isfinite(features.get(name, math.nan))]
-        if missing:
+        query = [features.get(name, math.nan) for name in self._names]
+        if not all(map(math.isfinite, query)):
+            missing = [
+                name for name, value in zip(self._names, query, strict=True) if not math.isfinite(value)
+            ]
             return self._abstention(f"{', '.join(missing)} not measured")
-        near = self.nearest(features, self._search.neighbours)
-        nearest_distance = near[0][1]
+        near = [(self._case(n), n.number, d) for n, d in self._nearest(query, self._search.neighbours)]
+        nearest_distance = near[0][2]
         if nearest_distance > self._search.distance_limit:
             limit = self._search.distance_limit
             reason = f"the nearest one is {nearest_distance:.2f} SD away, the limit is {limit:g} SD"
             return self._abstention(reason, nearest_distance)
         votes: dict[str, float] = {}
-        for reference, distance in near:
-            votes[reference.case] = votes.get(reference.case, 0.0) + 1.0 / (distance + 1e-9)
-        winner = max(votes, key=lambda case: votes[case])
+        for case, _, distance in near:
+            votes[case] = votes.get(case, 0.0) + 1.0 / (distance + 1e-9)
+        winner = max(votes, key=votes.__getitem__)
         group = self._groups[winner]
-        of_winner = [(reference, distance) for reference, distance in near if reference.case == winner]
+        of_winner = [(number, distance) for case, number, distance in near if case == winner]
         return Finding(
             case=winner,
             label=f"consistent with {group.label} (nearest reference cases: {len(of_winner)} of {len(near)})",
             source=group.source,
             caveat=self._caveat(group.caveat, level),
-            row=f"reference {of_winner[0][0].number}",
+            row=f"reference {of_winner[0][0]}",
             severity=group.severity,
             distance=of_winner[0][1],
         )

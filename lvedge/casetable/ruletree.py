@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from sys import float_info
 
 from lvedge.casetable.rule import ANY, Rule, Scope
-from lvedge.casetable.tree import MAX_AXES, MEND, create_tree, insert_box
+from lvedge.casetable.tree import MAX_AXES, MEND, SMALLEST, create_tree, insert_box
 from lvedge.errors import CaseTableError
 
 _TREES_A_STATEMENT = 100  # SQLite joins at most 500 selects
@@ -38,7 +38,8 @@ class Axis:
 
     def place(self, number: float) -> float:
         """The place of a number or a bound that is not NaN; grows with it, or stays the same."""
-        return min(max((number - self.origin) * self.scale, _BELOW), _ABOVE)
+        place = min(max((number - self.origin) * self.scale, _BELOW), _ABOVE)
+        return 0.0 if -SMALLEST < place < SMALLEST else place
 
 
 class RuleTrees:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 from lvedge.casetable.content import Content, check_answers, read_content, read_head
 from lvedge.casetable.reference import NO_COMPARISON, ReferenceSet
@@ -24,6 +25,9 @@ from lvedge.measurement import Finding
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "weights" / "cases.sqlite"
 """The table that ships with the default weights; absent from a build without them."""
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 class CaseTable:
@@ -44,15 +48,17 @@ class CaseTable:
         self._lock = threading.Lock()
         with ExitStack() as stack:
             self._connection = connection = stack.enter_context(open_read_only(path))
-            stack.enter_context(_named(path))
-            if is_checked_at_opening(connection):
-                _check_whole(connection)
-            self._head = read_head(connection)
-            self._frame_rules = RuleSet(connection, Scope.FRAME, self._head.layout)
-            self._cycle_rules = RuleSet(connection, Scope.CYCLE, self._head.layout)
-            check_answers(Scope.FRAME, self._frame_rules.fallbacks)
-            check_answers(Scope.CYCLE, self._cycle_rules.fallbacks)
-            self._references = _open_references(connection, self._head)
+            try:
+                if is_checked_at_opening(connection):
+                    _check_whole(connection)
+                self._head = read_head(connection)
+                self._frame_rules = RuleSet(connection, Scope.FRAME, self._head.layout)
+                self._cycle_rules = RuleSet(connection, Scope.CYCLE, self._head.layout)
+                check_answers(Scope.FRAME, self._frame_rules.fallbacks)
+                check_answers(Scope.CYCLE, self._cycle_rules.fallbacks)
+                self._references = _open_references(connection, self._head)
+            except CaseTableError as err:
+                raise CaseTableError(f"{path}: {err}") from err
             self._fallback_rows = frozenset(f"rule {rule.number}" for rule in self._cycle_rules.fallbacks)
             self._file = weakref.finalize(self, stack.pop_all().close)
 
@@ -75,8 +81,7 @@ class CaseTable:
     @cached_property
     def content(self) -> Content:
         """Everything that the table holds, read when it is first asked for; no look-up needs it."""
-        with self._asked() as connection:
-            return read_content(connection)
+        return self._asked(read_content, self._connection)
 
     @property
     def layout(self) -> IndexLayout:
@@ -94,8 +99,7 @@ class CaseTable:
         Raises:
             CaseTableError: with the first thing that cannot stand.
         """
-        with self._asked() as connection:
-            _check_whole(connection)
+        self._asked(_check_whole, self._connection)
 
     def find_frame(
         self,
@@ -121,8 +125,7 @@ class CaseTable:
             ValueError: on another level, or a closed table.
             CaseTableError: if the file turns out to be damaged, or a row of it cannot stand.
         """
-        with self._asked():
-            return self._frame_rules.find(features, phase, subject, level)
+        return self._asked(self._frame_rules.find, features, phase, subject, level)
 
     def find_cycle(
         self,
@@ -144,11 +147,10 @@ class CaseTable:
             ValueError: on another level, or a closed table.
             CaseTableError: if the file turns out to be damaged, or a row of it cannot stand.
         """
-        with self._asked():
-            found = self._cycle_rules.find(features, None, subject, level)
-            if self._references is None:
-                return found
-            nearest = self._references.find(features, level)
+        found = self._asked(self._cycle_rules.find, features, None, subject, level)
+        if self._references is None:
+            return found
+        nearest = self._asked(self._references.find, features, level)
         if nearest.case == NO_COMPARISON:
             return (*found, nearest)
         if found[0].row in self._fallback_rows:
@@ -156,24 +158,17 @@ class CaseTable:
         more_severe = sum(finding.severity > nearest.severity for finding in found)
         return (*found[:more_severe], nearest, *found[more_severe:])
 
-    @contextmanager
-    def _asked(self) -> Iterator[sqlite3.Connection]:
-        """The file, for one look-up at a time."""
-        with self._lock, _named(self._path):
+    def _asked(self, question: Callable[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        """The answer to one question at a time."""
+        with self._lock:
             if not self._file.alive:
                 raise ValueError("this case table was closed")
-            yield self._connection
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Puts the path before what is wrong with the file."""
-    try:
-        yield
-    except sqlite3.Error as err:
-        raise file_error(path, err) from err
-    except CaseTableError as err:
-        raise CaseTableError(f"{path}: {err}") from err
+            try:
+                return question(*args, **kwargs)
+            except sqlite3.Error as err:
+                raise file_error(self._path, err) from err
+            except CaseTableError as err:
+                raise CaseTableError(f"{self._path}: {err}") from err
 
 
 def _open_references(connection: sqlite3.Connection, head: Content) -> ReferenceSet | None:

@@ -1,12 +1,16 @@
 """SQLite's R*Tree: boxes in up to five dimensions, found by the boxes that they meet.
 
-A tree keeps its bounds in single precision, rounded outwards: it may give a box too many, never one too few.
+A tree keeps its bounds in single precision, rounded outwards: it may give a box too many, never one too few,
+as long as its bounds are 0 or at least ``SMALLEST`` from it.
 """
 
 from __future__ import annotations
 
 MAX_AXES = 5
 """Most dimensions that an R*Tree of SQLite has (https://www.sqlite.org/rtree.html)."""
+
+SMALLEST = 1e-30
+"""SQLite rounds a bound that is nearer to 0 than about 1e-38 inwards: do not tell such numbers from 0."""
 
 MEND = "make the trees anew from the rows with lvedge-cases make --append"
 """What to do where a tree does not fit the rows that it leads to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 
 import pytest
 from hypothesis import given
@@ -36,13 +35,13 @@ def rule(number: int, *conditions: Condition, **changes: object) -> Rule:
     return Rule(number=number, scope=Scope.FRAME, conditions=conditions, **fields)  # type: ignore[arg-type]
 
 
+MEMORY = open_in_memory()
+
+
 def rule_set(rules: list[Rule]) -> RuleSet:
-    """The rules as a table of their own holds them."""
-    connection = open_in_memory()
-    write_content(connection, Content(tuple(rules)))
-    made = RuleSet(connection, Scope.FRAME, IndexLayout())
-    weakref.finalize(made, connection.close)
-    return made
+    """The rules as a table holds them; until the next ones are asked for."""
+    write_content(MEMORY, Content(tuple(rules)))
+    return RuleSet(MEMORY, Scope.FRAME, IndexLayout())
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,39 @@ def test_an_older_table_is_brought_up_by_appending(
         assert len(table.content.rules) == 9
 
 
+def test_a_table_of_the_first_schema_is_told_apart_and_brought_up(tmp_path: Path, case_file: Path) -> None:
+    from lvedge.casetable.cli import main
+
+    old = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        migrate(connection, MIGRATIONS[:1])
+        connection.execute("ATTACH ? AS new", (str(case_file),))
+        for table in (
+            "meta",
+            "rule",
+            "condition",
+            "feature",
+            "reference_group",
+            "reference",
+            "reference_value",
+        ):
+            connection.execute(f"INSERT INTO {table} SELECT * FROM new.{table} ORDER BY rowid")
+    assert message(old) == f"has schema 1: bring it to 2 with lvedge-cases make {old} --append"
+    assert main(["make", str(old), "--append"]) == 0
+    with open_case_table(old) as table, open_case_table(case_file) as same:
+        assert table.content == same.content
+        values = {"fac": 0.6, "ed_rwt_max_mm": 8.2}
+        assert table.find_cycle(values, level="mid") == same.find_cycle(values, level="mid")
+
+
+def test_an_sqlite_without_trees_is_named(tmp_path: Path) -> None:
+    error = schema.file_error(tmp_path / "t.sqlite", sqlite3.OperationalError("no such module: rtree"))
+    assert str(error) == (
+        f"{tmp_path}/t.sqlite: needs SQLite's R*Tree, which this Python's SQLite {sqlite3.sqlite_version} is "
+        "built without: use a Python whose sqlite3 has it, such as that of Ubuntu, JetPack or python.org"
+    )
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
 def test_a_truncated_table(case_file: Path, share: float) -> None:
     whole = case_file.read_bytes()
