@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs
+.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs long
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
@@ -58,6 +58,9 @@ cases: ## the default case table, from the rules and the expert masks of acdc
 		--report benchmarks/results/casetable_references.json
 	lvedge-cases make lvedge/weights/cases.sqlite --replace --title "lvedge default case table" \
 		--rules lvedge/casetable/data/rules.csv --references lvedge/weights/references.csv
+
+long: ## what takes long: how the case table's look-up scales
+	$(PYTHON) benchmarks/casetable_scale.py --out benchmarks/results/casetable_scale.json
 
 docs: ## docs/cli.md, the model card, and the README's example and figures
 	$(PYTHON) docs/make_cli.py

@@ -80,6 +80,7 @@ class Pages:
     def __init__(self, connection: sqlite3.Connection, mean: Floats, scale: Floats) -> None:
         self._connection = connection
         self._mean, self._scale = mean, scale
+        self._record = _record(mean.size)
         self._directions = _read_directions(connection, mean.size)
         self._count = connection.execute("SELECT coalesce(max(number), 0) FROM reference_page").fetchone()[0]
         self._page = lru_cache(maxsize=_KEPT_PAGES)(self._read_page)
@@ -95,9 +96,9 @@ class Pages:
         query = (values - self._mean) * self._scale
         if self._count == 1:  # needs no tree: a table as small as ours is ranked as a whole, in half the time
             return _merged([], self._page(1), query, count)
-        place, radius = query @ self._directions, _FIRST_RADIUS
-        if not np.isfinite(place).all():  # a query so far out that nothing can be left out
-            place, radius = np.zeros(MAX_AXES), math.inf
+        place, radius = np.zeros(MAX_AXES), math.inf
+        if np.abs(query).max() < _FAR:  # a query further out leaves out nothing
+            place, radius = query @ self._directions, _FIRST_RADIUS
         margin = SMALLEST + _ROUNDING * float(np.abs(query).sum())
         best: list[Near] = []
         seen: set[int] = set()
@@ -133,9 +134,9 @@ class Pages:
             "SELECT cases FROM reference_page WHERE number = ?", (number,)
         ).fetchone()
         try:
-            cases = np.frombuffer(b"" if row is None else row[0], _record(self._mean.size))
+            cases = np.frombuffer(b"" if row is None else row[0], self._record)
         except ValueError:
-            cases = np.zeros(0, _record(self._mean.size))
+            cases = np.zeros(0, self._record)
         if not cases.size:
             raise CaseTableError(f"page {number} of the reference cases is damaged: {MEND}")
         points = np.ascontiguousarray((cases["values"] - self._mean) * self._scale)
@@ -229,9 +230,11 @@ def _merged(best: list[Near], page: Page, query: Floats, count: int) -> list[Nea
     """The nearest of the best so far and the points of a page."""
     difference = page.points - query
     squared = np.einsum("ij,ij->i", difference, difference)
-    limit = best[-1].squared if len(best) == count else math.inf
-    if squared.size > count:
-        limit = min(limit, float(np.partition(squared, count - 1)[count - 1]))
+    limit = math.inf
+    if len(best) == count:
+        limit = best[-1].squared
+    elif squared.size > count:
+        limit = float(np.partition(squared, count - 1)[count - 1])
     near = np.flatnonzero(squared <= limit)
     found = zip(squared[near].tolist(), page.numbers[near].tolist(), repeat(page), near.tolist())
     return sorted((*best, *map(Near._make, found)))[:count]  # numbers differ: no page is compared

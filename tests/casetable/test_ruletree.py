@@ -99,7 +99,7 @@ def test_more_sets_of_values_than_one_statement_takes() -> None:
             "UPDATE condition SET upper = 0.9 WHERE rule = 7",
             "rule 7 does not fit the tree",
         ),
-        ("DELETE FROM rule_tree_1", "rule 7 does not fit"),
+        ("DELETE FROM rule_tree_1", "rule 6 does not fit"),
         ("DELETE FROM rule_fallback WHERE rule = 9", "rule 9 does not fit"),
         ("UPDATE rule_set SET sex_specific = 0", "rule 2 does not fit"),
         ("DROP TABLE rule_tree_2", "table 'rule_tree_2' is missing or was altered"),
