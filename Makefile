@@ -1,11 +1,15 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore check fmt wheel wheel-code-only train evaluate bundle cases docs long
+.PHONY: help test explore long check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
+	device cases docs
 
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
 RUN ?= runs/default
 ACCURACY ?= benchmarks/results/accuracy.json
+CV ?= runs/cv
+CROSS_VALIDATION ?= benchmarks/results/cross_validation
+JOBS ?= 1
 BUILD ?= build
 DIST ?= dist
 BUILD_OPTIONS ?=
@@ -18,6 +22,10 @@ test: ## all tests; those marked "real" need the data
 
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
+
+long: ## updates killed at hundreds of random moments, case tables of a million rows: figures as JSON
+	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
+	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .
@@ -41,6 +49,12 @@ wheel-code-only: ## a wheel without the non-commercial weights, in dist/
 		$(BUILD)/code-only/pyproject.toml
 	$(PYTHON) -m build --wheel $(BUILD_OPTIONS) --outdir $(DIST) $(BUILD)/code-only
 
+wheelhouse: wheel ## wheels for aarch64 devices without a network, locked by hash, with a bill of materials
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse
+
+lock: wheel ## the same, resolved anew: writes the lock files
+	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse --lock
+
 train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
 	lvedge-train all --data $(DATA) --run $(RUN)
 	lvedge-train plot --run $(RUN)
@@ -49,18 +63,26 @@ evaluate: ## the held-out subjects: figures as JSON, and the model card
 	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)
 	$(PYTHON) docs/make_card.py
 
+cross-validate: ## all subjects, each by the run in $(CV) that left its fold out: figures, report and plots
+	lvedge-eval --data $(DATA) --folds $(CV) --keep $(CV)/scores --jobs $(JOBS) --out $(CROSS_VALIDATION).json \
+		--markdown $(CROSS_VALIDATION).md --plots $(CROSS_VALIDATION)
+
 bundle: ## the trained networks as the bundle that ships, with parity proven
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
 		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+	cd lvedge/weights && sha256sum default.lvedge > default.lvedge.sha256
+
+device: ## the graphs for devices, in build/onnx: FP32, FP16 and, where it pays, INT8
+	lvedge-export onnx --run $(RUN) --data $(DATA) --out $(BUILD)/onnx \
+		--report benchmarks/results/export_onnx.json --plot benchmarks/results/export_onnx_drift.png
+	lvedge-export int8 --run $(RUN) --data $(DATA) --onnx $(BUILD)/onnx --out $(BUILD)/onnx \
+		--report benchmarks/results/export_int8.json --plot benchmarks/results/export_int8_drift.png
 
 cases: ## the default case table, from the rules and the expert masks of acdc
 	$(PYTHON) -m lvedge.training.references --data $(DATA) --out lvedge/weights/references.csv \
 		--report benchmarks/results/casetable_references.json
 	lvedge-cases make lvedge/weights/cases.sqlite --replace --title "lvedge default case table" \
 		--rules lvedge/casetable/data/rules.csv --references lvedge/weights/references.csv
-
-long: ## what takes long: how the case table's look-up scales
-	$(PYTHON) benchmarks/casetable_scale.py --out benchmarks/results/casetable_scale.json
 
 docs: ## docs/cli.md, the model card, and the README's example and figures
 	$(PYTHON) docs/make_cli.py

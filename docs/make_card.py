@@ -15,7 +15,7 @@ TEMPLATE = PAGE.with_name("model-card.in.md")
 
 def card(figures: dict[str, Any]) -> str:
     """The page for measured figures."""
-    from lvedge.training.evaluation import markdown
+    from lvedge.training.evaluation.table import markdown
 
     per_index = figures["acdc"]["regressed"]["per_index"]
     rows = [

@@ -16,8 +16,10 @@ PAGE = Path(__file__).with_name("cli.md")
 COMMANDS = {
     "lvedge-run": "lvedge_runtime.cli:main",
     "lvedge-cases": "lvedge.casetable.cli:main",
+    "lvedge-bundle": "lvedge.bundle_cli:main",
+    "lvedge-doctor": "lvedge_runtime.doctor.cli:main",
     "lvedge-train": "lvedge.training.cli:main",
-    "lvedge-eval": "lvedge.training.evaluation_cli:main",
+    "lvedge-eval": "lvedge.training.evaluation.cli:main",
     "lvedge-export": "lvedge_export.cli:main",
 }
 """Command to ``module:function``, as ``[project.scripts]`` has them."""

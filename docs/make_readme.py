@@ -62,7 +62,7 @@ def example(lines: list[dict[str, Any]]) -> tuple[str, str]:
 
 def accuracy(figures: dict[str, Any]) -> str:
     """The tables of figures, each below the comment that says where they come from."""
-    from lvedge.training.evaluation import markdown
+    from lvedge.training.evaluation.table import markdown
 
     source = f"<!-- figures: {ACCURACY.relative_to(ROOT)} -->\n"
     tables = [source + table for table in markdown(figures).strip().split("\n\n")]

@@ -4,62 +4,46 @@ A bundle is read once into memory and checked whole; the bytes that were checked
 engine, never a path. What the manifest does not name is refused, and so is a graph that would read other
 files, use operators from outside the ONNX standard, or take and give anything but the contract's tensors.
 
-The hashes tell damage and mix-ups. Whoever can rewrite a whole bundle can rewrite its hashes too.
+The hashes tell damage and mix-ups. Whoever can rewrite a whole bundle can rewrite its hashes too: therefore
+the signature (``lvedge.signature``), and the rules that say whose is taken (``lvedge.trust``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvedge.archive import MOST_BYTES, archive_bytes, entries_from_archive
-from lvedge.contract import (
-    CONTRACT_VERSION,
-    LOCATOR_INPUTS,
-    LOCATOR_OUTPUTS,
-    REPLAY_INPUTS,
-    REPLAY_OUTPUTS,
-    STEP_INPUTS,
-    STEP_OUTPUTS,
-    ContractShapes,
-)
-from lvedge.errors import BundleError
+from lvedge.contract import CONTRACT_VERSION, ContractShapes
+from lvedge.disk import write_whole
+from lvedge.errors import BundleError, TrustError
+from lvedge.graph import GRAPHS, check_graph
 from lvedge.indices import IndexLayout
-from lvedge.onnxscan import FLOAT, GraphTensor, scan_graph
+from lvedge.manifest import check_statements, json_object
+from lvedge.signature import SIGNATURE, Signature, read_signature, signature_of
+from lvedge.store import Store
+from lvedge.trust import NO_RULES, Trust, trust_from_settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT_VERSION = 1
 DEFAULT_PATH = Path(__file__).resolve().parent / "weights" / "default.lvedge"
 """The bundle that ships; absent from a build without weights."""
-
-GRAPHS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
-    "step": (STEP_INPUTS, STEP_OUTPUTS),
-    "replay": (REPLAY_INPUTS, REPLAY_OUTPUTS),
-    "locator": (LOCATOR_INPUTS, LOCATOR_OUTPUTS),
-}
-"""Name of a graph to its inputs and outputs."""
+CHECKSUM = "default.lvedge.sha256"
+"""Beside it, its SHA-256 as ``sha256sum`` writes it: the one unsigned bundle that is taken unasked."""
 
 MANIFEST, LICENCE, MODEL_CARD = "manifest.json", "LICENSE", "model-card.md"
 ENTRIES = (*(f"{name}.onnx" for name in GRAPHS), LICENCE, MODEL_CARD)
-"""What a bundle holds beside its manifest, all of it and in this order."""
+"""What a bundle holds beside its manifest and its signature, all of it and in this order."""
 
-STANDARD_DOMAINS = frozenset(("", "ai.onnx"))
-NEWEST_OPSET, NEWEST_IR = 18, 10
-"""What TensorRT 10.1 and ONNX Runtime 1.20 still take."""
-
-MOST_MANIFEST_BYTES = 1024 * 1024
-
-_TEXTS = ("name", "version", "created", "modality")
-_OBJECTS = ("view", "locator", "licence", "training", "accuracy", "quality", "versions", "checkpoint")
 _LARGEST_SIZE = 4096
 _LARGEST_MM = 100.0
-_LONGEST_LINE = 300
 
 
 @dataclass(frozen=True)
@@ -71,7 +55,9 @@ class Bundle:
         shapes: sizes of every tensor.
         sha256: of the whole file.
         origin: where it was read from, for messages.
-        entries: name to bytes of everything but the manifest; not to be changed.
+        entries: name to bytes of everything but the manifest and the signature; not to be changed.
+        manifest_bytes: the manifest as it stands in the file.
+        signature: what the bundle states; who opened it without rules has not checked it.
     """
 
     manifest: Mapping[str, Any]
@@ -79,6 +65,8 @@ class Bundle:
     sha256: str
     origin: str
     entries: Mapping[str, bytes]
+    manifest_bytes: bytes = b""
+    signature: Signature | None = None
 
     def graph(self, name: str) -> bytes:
         """The checked ONNX bytes of "step", "replay" or "locator"."""
@@ -114,50 +102,129 @@ class Bundle:
         return self.entries[MODEL_CARD].decode("utf-8")
 
 
-def open_bundle(path: Path | None = None) -> Bundle:
-    """Read a bundle and check all of it.
+def open_bundle(path: Path | None = None, trust: Trust | None = None) -> Bundle:
+    """Read a bundle, check all of it, and hold it against the rules of this machine.
 
     Args:
-        path: the file; None for the bundle that ships with lvedge.
+        path: the file; None for the one that was installed, else the one that ships with lvedge.
+        trust: other rules than those that are configured.
 
     Raises:
         BundleError: if there is none, or it is altered, incomplete, foreign, or for another version.
+        TrustError: if it is not taken here.
+        StoreError: if the installed one cannot be read.
+        UsageError: if the configured rules cannot be understood.
     """
+    rules = trust_from_settings() if trust is None else trust
     if path is None:
-        path = DEFAULT_PATH
-        if not path.is_file():
-            raise BundleError("this build of lvedge ships no weights: name a bundle with --bundle")
+        return bundle_store(rules).current()
+    return bundle_from_bytes(read_bundle_file(path), str(path), rules)
+
+
+def bundle_store(trust: Trust) -> Store[Bundle]:
+    """What was installed in place of the bundle that ships; it is taken only while a key is trusted."""
+
+    def read(path: Path | None) -> Bundle:
+        if path is None:
+            return _shipped(trust)
+        if not trust.keys:
+            raise TrustError(
+                f"the installed bundle {path} is not taken while no key is trusted: trust its maker's key,"
+                " or go back with lvedge-bundle rollback"
+            )
+        return bundle_from_bytes(read_bundle_file(path), str(path), trust)
+
+    return Store("bundle", "bundle", ".lvedge", "lvedge-bundle", read)
+
+
+def read_bundle_file(path: Path) -> bytes:
+    """The bytes of a file that is not too large for a bundle; nothing else is known of them.
+
+    Raises:
+        BundleError: if there is none, or it is too large or cannot be read.
+    """
     try:
         if not path.is_file():
             raise BundleError(f"there is no bundle at {path}: name a file made by lvedge-export bundle")
         if path.stat().st_size > MOST_BYTES:
             raise BundleError(f"{path} is larger than the {MOST_BYTES >> 20} MB that a bundle may have")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as err:
         raise BundleError(f"the bundle {path} cannot be read: {err.strerror or err}") from err
-    return bundle_from_bytes(data, str(path))
 
 
-def bundle_from_bytes(data: bytes, origin: str = "in memory") -> Bundle:
-    """The bundle that a file's bytes are, checked whole.
+def bundle_from_bytes(data: bytes, origin: str = "in memory", trust: Trust = NO_RULES) -> Bundle:
+    """The bundle that a file's bytes are, checked whole; its signature first, before anything is parsed.
 
     Args:
         data: the file's bytes.
         origin: where they come from, for messages.
+        trust: the rules that it is held against; by default only its soundness is checked.
 
     Raises:
         BundleError: as for ``open_bundle``.
+        TrustError: likewise.
     """
+    return _checked(data, hashlib.sha256(data).hexdigest(), origin, trust)
+
+
+def _checked(data: bytes, sha256: str, origin: str, trust: Trust) -> Bundle:
+    """As ``bundle_from_bytes``, for bytes whose hash is known."""
     try:
+        trust.check_file(sha256)
         entries = entries_from_archive(data)
+        stated = entries.pop(SIGNATURE, None)
+        signature = None if stated is None else read_signature(stated)
+        manifest_bytes = entries.get(MANIFEST, b"")
+        if sha256 != shipped_sha256():
+            trust.check_signature(signature, manifest_bytes)
         manifest = _manifest(entries)
+        _check_statement(signature, manifest)
+        trust.check_version(manifest["version"])
         shapes = shapes_from_manifest(manifest["shapes"])
         del entries[MANIFEST]
         for name in GRAPHS:
-            _check_graph(name, entries[f"{name}.onnx"], shapes)
+            check_graph(name, entries[f"{name}.onnx"], shapes)
+    except TrustError as err:
+        raise TrustError(f"the bundle {origin} {err}") from err
     except BundleError as err:
         raise BundleError(f"the bundle {origin} {err}; get it again or make one with lvedge-export") from err
-    return Bundle(manifest, shapes, hashlib.sha256(data).hexdigest(), origin, entries)
+    return Bundle(manifest, shapes, sha256, origin, entries, manifest_bytes, signature)
+
+
+def shipped_sha256() -> str:
+    """SHA-256 of the bundle that ships; empty in a build without weights."""
+    try:
+        return DEFAULT_PATH.with_name(CHECKSUM).read_text("ascii").partition(" ")[0]
+    except OSError:
+        return ""
+
+
+def _shipped(trust: Trust) -> Bundle:
+    if not DEFAULT_PATH.is_file():
+        raise BundleError("this build of lvedge ships no weights: name a bundle with --bundle")
+    data = read_bundle_file(DEFAULT_PATH)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != shipped_sha256():
+        raise BundleError(
+            f"{DEFAULT_PATH} is not the bundle that this lvedge was built with: install lvedge again"
+        )
+    return _checked(data, sha256, str(DEFAULT_PATH), trust)
+
+
+def sign_bundle(bundle: Bundle, private_key: Ed25519PrivateKey, path: Path) -> Bundle:
+    """Write a bundle with its signature, whole or not at all; a signature that it has is replaced.
+
+    Args:
+        bundle: a checked one.
+        private_key: its maker's, from ``lvedge.signature.private_key_from_pem``.
+        path: where it goes; a bundle there is replaced.
+
+    Raises:
+        BundleError: if it cannot be written.
+    """
+    signature = signature_of(bundle.manifest_bytes, bundle.version, CONTRACT_VERSION, private_key)
+    return _written(path, {MANIFEST: bundle.manifest_bytes, SIGNATURE: signature.entry, **bundle.entries})
 
 
 def write_bundle(
@@ -200,10 +267,15 @@ def write_bundle(
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as err:
         raise BundleError(f"what the manifest is to hold is no JSON: {err}") from err
-    data = archive_bytes({MANIFEST: f"{text}\n".encode(), **content})
+    return _written(path, {MANIFEST: f"{text}\n".encode(), **content})
+
+
+def _written(path: Path, entries: Mapping[str, bytes]) -> Bundle:
+    """Write an archive as a bundle, if a reader would take it."""
+    data = archive_bytes(entries)
     bundle = bundle_from_bytes(data, str(path))
     try:
-        _replace(path, data)
+        write_whole(path, data)
     except OSError as err:
         raise BundleError(f"the bundle {path} cannot be written: {err.strerror or err}") from err
     return bundle
@@ -240,14 +312,14 @@ def _manifest(entries: Mapping[str, bytes]) -> dict[str, Any]:
     if missing or unknown:
         what = f"lacks {', '.join(missing)}" if missing else f"holds {', '.join(unknown)}, which none may"
         raise BundleError(what)
-    manifest = _json_object(entries[MANIFEST])
+    manifest = json_object(entries[MANIFEST])
     for what, version, ours in (
         ("format", manifest.get("format"), FORMAT_VERSION),
         ("contract", manifest.get("contract"), CONTRACT_VERSION),
     ):
         if version != ours or isinstance(version, bool):
             raise BundleError(f"is of {what} {version!r}, this lvedge takes {ours}: update the older of both")
-    _check_statements(manifest)
+    check_statements(manifest)
     if set(manifest["entries"]) != set(ENTRIES):
         raise BundleError("names other entries in its manifest than it holds")
     for name in ENTRIES:
@@ -261,105 +333,12 @@ def _manifest(entries: Mapping[str, bytes]) -> dict[str, Any]:
     return manifest
 
 
-def _check_statements(manifest: Mapping[str, Any]) -> None:
-    """Refuse a manifest that leaves out what a reader relies on."""
-    for name in _TEXTS:
-        if not _is_line(manifest.get(name)):
-            raise BundleError(f"does not state its {name} in one line")
-    for name in (*_OBJECTS, "entries"):
-        if not isinstance(manifest.get(name), dict):
-            raise BundleError(f"does not state its {name}")
-    if not all(_is_line(manifest["licence"].get(key)) for key in ("spdx", "notice")):
-        raise BundleError("does not state its licence, spdx and notice, in one line each")
-
-
-def _is_line(value: object) -> bool:
-    """Whether a value can be shown on a terminal as one line: no control characters, not empty, not long."""
-    return (
-        isinstance(value, str) and bool(value.strip()) and value.isprintable() and len(value) <= _LONGEST_LINE
-    )
-
-
-def _json_object(data: bytes) -> dict[str, Any]:
-    """Strict JSON: one object, no key twice, no NaN, no endless nesting."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key is there twice")
-        return found
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
-    if len(data) > MOST_MANIFEST_BYTES:
-        raise BundleError(f"has a manifest of more than {MOST_MANIFEST_BYTES >> 20} MB")
-    try:
-        manifest = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=refuse)
-    except (ValueError, RecursionError) as err:
-        raise BundleError(f"has a manifest that cannot be read: {err}") from err
-    if not isinstance(manifest, dict):
-        raise BundleError("has a manifest that is no object")
-    return manifest
+def _check_statement(signature: Signature | None, manifest: Mapping[str, Any]) -> None:
+    """Refuse a signature that names another version or contract than the manifest."""
+    stated = (manifest["version"], manifest["contract"])
+    if signature is not None and (signature.version, signature.contract) != stated:
+        raise BundleError("is altered: its signature names another version or contract than its manifest")
 
 
 def _fingerprint(entry: bytes) -> dict[str, object]:
     return {"sha256": hashlib.sha256(entry).hexdigest(), "size": len(entry)}
-
-
-def _check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:
-    """Refuse a graph that reads other files, needs other operators, or has other inputs and outputs."""
-    try:
-        scan = scan_graph(data)
-    except BundleError as err:
-        raise BundleError(f"holds a {name} graph that {err}") from err
-    if scan.external:
-        raise BundleError(f"holds a {name} graph whose weights lie in another file: refused")
-    foreign = sorted((scan.domains | set(scan.opsets)) - STANDARD_DOMAINS)
-    if foreign or scan.functions:
-        named = ", ".join(map(repr, foreign)) or "functions of its own"
-        raise BundleError(f"holds a {name} graph with operators from outside the ONNX standard ({named})")
-    opset = max(scan.opsets.values(), default=0)
-    if not 0 < opset <= NEWEST_OPSET or not 0 < scan.ir_version <= NEWEST_IR:
-        raise BundleError(
-            f"holds a {name} graph of opset {opset} and IR {scan.ir_version},"
-            f" newer than {NEWEST_OPSET} and {NEWEST_IR}"
-        )
-    inputs, outputs = GRAPHS[name]
-    for what, stated, expected in (("takes", scan.inputs, inputs), ("gives", scan.outputs, outputs)):
-        _check_tensors(name, what, stated, _expected(name, expected, shapes))
-
-
-def _expected(graph: str, names: Sequence[str], shapes: ContractShapes) -> dict[str, tuple[int, ...]]:
-    """Tensor to shape without its batch dimension; the locator's ``frame`` is another than the step's."""
-    found = {name: shapes.tensor_shape(name) for name in names}
-    if graph == "locator" and "frame" in found:
-        found["frame"] = shapes.locator_shape
-    return found
-
-
-def _check_tensors(
-    graph: str, what: str, stated: Sequence[GraphTensor], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    if [tensor.name for tensor in stated] != list(expected):
-        named = ", ".join(repr(tensor.name[:40]) for tensor in stated[:12])
-        raise BundleError(f"holds a {graph} graph that {what} {named} and not {', '.join(expected)}")
-    for tensor in stated:
-        batch, *rest = tensor.shape or (0,)
-        if tensor.element != FLOAT or not isinstance(batch, str) or tuple(rest) != expected[tensor.name]:
-            raise BundleError(f"holds a {graph} graph that {what} {tensor.name} in another shape or type")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise

@@ -26,6 +26,14 @@ class BundleError(LvedgeError):
     """A bundle that is refused: altered, incomplete, foreign, or for another version."""
 
 
+class TrustError(BundleError):
+    """A bundle that is not taken here: unsigned, signed by others, revoked, too old, not as it was signed."""
+
+
+class StoreError(LvedgeError):
+    """An installed bundle or case table that cannot be read, replaced or restored."""
+
+
 class EngineError(LvedgeError):
     """An engine that is not available on this machine, or that refused its input."""
 

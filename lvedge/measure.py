@@ -20,6 +20,7 @@ from lvedge.indices import Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel, quality_features
 from lvedge.reading import MaskReading, NoVentricle, centre_in_source, read_mask, septum_in_source
+from lvedge.view import View
 
 DRIFT_MM = 15.0
 """A cavity further from the view's middle than this has left the view: the heart is located afresh."""
@@ -49,13 +50,21 @@ class SliceMeasurer:
         stepper: executes the graphs.
         quality: judges the values.
         stack: what the other slices of the series know; updated by this one.
+        view: what the frames are measured through, where it is known; None finds it.
     """
 
-    def __init__(self, stepper: Stepper, quality: QualityModel, stack: Stack | None = None) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        quality: QualityModel,
+        stack: Stack | None = None,
+        view: View | None = None,
+    ) -> None:
         self._stepper = stepper
         self._quality = quality
         self._stack = stack if stack is not None else Stack()
         self._aimer = Aimer(stepper, self._stack)
+        self._known = Aim(view, inferred=False, confidence=1.0) if view is not None else None
         self._state = State.zeros(stepper.shapes)
         self._aim: Aim | None = None
         self._aim_ms = 0.0
@@ -106,7 +115,7 @@ class SliceMeasurer:
 
     def _take_aim(self, frames: Sequence[Frame]) -> None:
         started = perf_counter()
-        self._aim = self._aimer.aim(frames)
+        self._aim = self._known or self._aimer.aim(frames)
         self._aim_ms = 1e3 * (perf_counter() - started)
 
     def _step(self, frame: Frame) -> _Seen | None:

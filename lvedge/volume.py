@@ -79,19 +79,25 @@ class NoVolumesError(ValueError):
     """Why a stack gives no volumes."""
 
 
-def disc_sum(cavity_mm2: FloatArray, myocardium_mm2: FloatArray, distance_mm: float) -> DiscSum:
+def disc_sum(
+    cavity_mm2: FloatArray,
+    myocardium_mm2: FloatArray,
+    distance_mm: float,
+    ends: tuple[int, int] | None = None,
+) -> DiscSum:
     """Volumes by disc summation.
 
     Args:
         cavity_mm2: [slices, frames] in the stack's order, NaN where no LV was measured.
         myocardium_mm2: the same of the myocardium.
         distance_mm: from slice to slice.
+        ends: which frames are end diastole and end systole; None finds them in the volumes.
 
     Raises:
         NoVolumesError: if the stack is too small or an end of the LV lies outside it.
     """
     discs_ml = np.nansum(cavity_mm2, axis=0) * distance_mm / 1000.0
-    ed, es = end_frames(discs_ml)
+    ed, es = end_frames(discs_ml) if ends is None else ends
     shown = np.flatnonzero(np.isfinite(cavity_mm2[:, ed]))
     if shown.size < FEWEST_SLICES:
         raise NoVolumesError(f"{shown.size} slices show an LV; volumes need at least {FEWEST_SLICES}")

@@ -189,7 +189,15 @@ def test_metadata_says_licence_and_versions(metadata: Message):
 def test_the_base_install_brings_nothing_heavy(metadata: Message):
     required = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     names = {re.split(r"[^A-Za-z0-9_.-]", r, maxsplit=1)[0].lower() for r in required}
-    assert names == {"numpy", "opencv-python-headless", "onnxruntime", "pydicom", "nibabel", "rich"}
+    assert names == {
+        "numpy",
+        "opencv-python-headless",
+        "onnxruntime",
+        "pydicom",
+        "nibabel",
+        "rich",
+        "cryptography",
+    }
 
 
 def test_versions_agree(metadata: Message, project: dict[str, Any]):

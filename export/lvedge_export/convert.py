@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import onnx
@@ -12,29 +13,31 @@ import onnxslim
 import torch
 from torch import nn
 
-from lvedge.bundle import GRAPHS, NEWEST_IR, NEWEST_OPSET
-from lvedge.contract import CONTRACT_VERSION, ContractShapes
-from lvedge.errors import LvedgeError
+from lvedge.contract import ContractShapes
+from lvedge.graph import GRAPHS, NEWEST_OPSET
+from lvedge_export.finish import ExportError, finished
 from lvedge_export.graph import example_inputs, folded
 
 BATCH = "B"
 """Name of the dynamic dimension: so many streams go as one batch."""
 
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Under which key torch notes the modules that a node comes from, outermost first, then the operation."""
 
-class ExportError(LvedgeError):
-    """A network that cannot be exported, or whose export is not equal to it."""
 
-
-def onnx_from_graph(graph: nn.Module, name: str, shapes: ContractShapes) -> bytes:
-    """A graph as ONNX: opset 18, IR 10, standard operators, weights inside, dynamic batch.
+def onnx_from_graph(
+    graph: nn.Module, name: str, shapes: ContractShapes, checkpoint: Mapping[str, str]
+) -> bytes:
+    """A graph as ONNX: opset 18, IR 10, operators that TensorRT takes, weights inside, dynamic batch.
 
     Args:
         graph: one of ``lvedge_export.graph``'s modules, in evaluation mode.
         name: "step", "replay" or "locator".
         shapes: sizes of its tensors.
+        checkpoint: file name to SHA-256 of what the weights come from; goes into the graph's metadata.
 
     Raises:
-        ExportError: if a batch normalisation is left, or the model is no valid ONNX.
+        ExportError: if a batch normalisation is left, the model is no valid ONNX, or no device would take it.
     """
     inputs, outputs = GRAPHS[name]
     batch = torch.export.Dim(BATCH)
@@ -52,40 +55,17 @@ def onnx_from_graph(graph: nn.Module, name: str, shapes: ContractShapes) -> byte
         )
     if program is None:
         raise ExportError(f"torch gave no program for the {name} graph")
-    model = onnxslim.slim(program.model_proto)
-    return _finished(model, name)
+    model = program.model_proto  # made afresh at every call
+    _name_by_layer(model)
+    return finished(onnxslim.slim(model), name, shapes, "fp32", checkpoint)
 
 
-def _finished(model: onnx.ModelProto, name: str) -> bytes:
-    """The model without what varies between machines, checked."""
-    model.ir_version = NEWEST_IR
-    model.producer_name, model.producer_version = "lvedge", str(CONTRACT_VERSION)
-    model.graph.name = name
-    model.doc_string = ""
-    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input):
-        part.doc_string = ""
-        del part.metadata_props[:]  # traces of the exporting machine
-    for output in model.graph.output:
-        output.doc_string = ""
-        del output.metadata_props[:]
-    del model.graph.value_info[:]
-    _rename_nodes(model)
-    if any(node.op_type == "BatchNormalization" for node in model.graph.node):
-        raise ExportError(
-            f"a batch normalisation of the {name} graph was not folded: put it behind its convolution"
-        )
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportError(f"the {name} graph is no valid ONNX: {str(err).splitlines()[0]}") from err
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
-def _rename_nodes(model: onnx.ModelProto) -> None:
-    """Number the nodes by operator: the exporter's names depend on what was exported before."""
+def _name_by_layer(model: onnx.ModelProto) -> None:
+    """Name the nodes "layer/operator", the layer as the network's own attribute path."""
     for k, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{k}"
+        scopes = next((ast.literal_eval(p.value) for p in node.metadata_props if p.key == _SCOPES), [""])
+        layer = scopes[-2] if len(scopes) > 1 else ""
+        node.name = f"{layer.partition('.')[2]}/{k}"
 
 
 @contextmanager

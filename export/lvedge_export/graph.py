@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lvedge.bundle import GRAPHS
 from lvedge.contract import ContractShapes
+from lvedge.graph import GRAPHS
 from lvedge.network.locator import Locator
 from lvedge.network.model import LeftVentricleNetwork
 from lvedge.network.recurrent import RecurrentState

@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lvedge.bundle import NEWEST_OPSET, Bundle, write_bundle
+from lvedge.bundle import Bundle, write_bundle
 from lvedge.contract import ContractShapes
 from lvedge.errors import DataError, UsageError
+from lvedge.graph import NEWEST_OPSET
 from lvedge.network.config import contract_shapes
 from lvedge.network.locator import Locator
 from lvedge.network.model import LeftVentricleNetwork
@@ -24,10 +26,11 @@ from lvedge.training.checkpoint import locator_from_checkpoint, network_from_che
 from lvedge.training.stepper import TorchStepper
 from lvedge.view import CLIP, PERCENTILES, SEPTUM_IN_VIEW_DEG
 from lvedge_export.clip import Clip
-from lvedge_export.convert import ExportError, onnx_from_graph
+from lvedge_export.convert import onnx_from_graph
+from lvedge_export.engine import Exported
+from lvedge_export.finish import ExportError
 from lvedge_export.graph import example_inputs, graphs_of
 from lvedge_export.parity import Parity, compare
-from lvedge_runtime.engines import open_engine
 
 NETWORK_STAGES = ("recurrence", "perception")
 """Checkpoints of a run that hold the network, the last stage first."""
@@ -133,10 +136,12 @@ def bundle_from_run(
         BundleError: if the bundle cannot be written.
     """
     modules = graphs_of(run.network, run.locator)
-    graphs = {name: onnx_from_graph(module, name, run.shapes) for name, module in modules.items()}
+    graphs = {
+        name: onnx_from_graph(module, name, run.shapes, run.sources) for name, module in modules.items()
+    }
     parity = parity_of_graphs(run, graphs, clips)
     if report is not None:
-        _write_report(report, parity)
+        write_report(report, parity.as_json())
     if parity.failures:
         raise ExportError(f"the export is not equal to the network: {'; '.join(parity.failures)}")
     bundle = write_bundle(
@@ -179,18 +184,29 @@ def _statements(run: Run, about: About, parity: Parity) -> dict[str, Any]:
     }
 
 
-def _write_report(path: Path, parity: Parity) -> None:
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write plain values as JSON; what is no finite number becomes null, since JSON has no other word for it.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
     try:
-        path.write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as err:
         raise UsageError(f"the report {path} cannot be written: {err.strerror or err}") from err
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def parity_of_graphs(run: Run, graphs: Mapping[str, bytes], clips: Iterable[Clip]) -> Parity:
     """ONNX Runtime on the CPU against torch, before the graphs are in any bundle."""
-    entries = {f"{name}.onnx": data for name, data in graphs.items()}
-    bundle = Bundle(manifest={}, shapes=run.shapes, sha256="", origin="export", entries=entries)
-    with open_engine(bundle, "onnxruntime-cpu") as engine:
+    with Exported(run.shapes, run.sources, graphs).engine() as engine:
         return compare(TorchStepper(run.network, run.locator), engine, clips)
 
 

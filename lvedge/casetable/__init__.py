@@ -6,7 +6,7 @@ A runtime opens a table with ``open_case_table`` and asks it with the values tha
 
 from lvedge.casetable.features import cycle_features, cycle_names, frame_features, frame_names
 from lvedge.casetable.ruleset import LEVELS, slice_level
-from lvedge.casetable.table import DEFAULT_PATH, CaseTable, open_case_table
+from lvedge.casetable.table import DEFAULT_PATH, CaseTable, has_case_table, open_case_table
 
 __all__ = [
     "DEFAULT_PATH",
@@ -16,6 +16,7 @@ __all__ = [
     "cycle_names",
     "frame_features",
     "frame_names",
+    "has_case_table",
     "open_case_table",
     "slice_level",
 ]

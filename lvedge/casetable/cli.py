@@ -17,7 +17,7 @@ from lvedge.casetable.jsonlines import cycle_values
 from lvedge.casetable.rule import Rule, unknown_name
 from lvedge.casetable.ruleset import LEVELS
 from lvedge.casetable.schema import rewritten
-from lvedge.casetable.table import DEFAULT_PATH, CaseTable, open_case_table
+from lvedge.casetable.table import CaseTable, case_table_store, open_case_table
 from lvedge.errors import CaseTableError, LvedgeError, UsageError
 from lvedge.frame import Subject
 from lvedge.indices import IndexLayout, Phase
@@ -70,17 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path, metavar="FILE", help="a case table")
     check.set_defaults(run=_check)
 
+    update = commands.add_parser("update", help="put a case table in use, and keep the one before")
+    update.add_argument("file", type=Path, metavar="FILE", help="a case table")
+    update.set_defaults(run=_update)
+
+    rollback = commands.add_parser("rollback", help="go back to the case table before the last update")
+    rollback.set_defaults(run=_rollback)
+
     show = commands.add_parser("list", help="list the rows of a case table")
-    show.add_argument("file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE", help="a case table")
+    _add_optional_file(show)
     which = show.add_mutually_exclusive_group()
     which.add_argument("--rules", action="store_true", help="the rules only")
     which.add_argument("--references", action="store_true", help="the reference cases only")
     show.set_defaults(run=_list)
 
     query = commands.add_parser("query", help="look values up")
-    query.add_argument(
-        "file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE", help="a case table"
-    )
+    _add_optional_file(query)
     given = query.add_mutually_exclusive_group(required=True)
     given.add_argument(
         "--values", nargs="+", metavar="NAME=NUMBER", help="values of one frame or of one cycle"
@@ -96,15 +101,19 @@ def _parser() -> argparse.ArgumentParser:
     query.set_defaults(run=_query)
 
     export = commands.add_parser("export", help="write a case table back to CSV files")
-    export.add_argument(
-        "file", type=Path, nargs="?", default=DEFAULT_PATH, metavar="FILE", help="a case table"
-    )
+    _add_optional_file(export)
     export.add_argument(
         "--rules", type=Path, metavar="CSV", help="where the rules go (- or nothing: standard output)"
     )
     export.add_argument("--references", type=Path, metavar="CSV", help="where the reference cases go")
     export.set_defaults(run=_export)
     return parser
+
+
+def _add_optional_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="a case table (default: the one in use)"
+    )
 
 
 def _make(options: argparse.Namespace) -> int:
@@ -171,6 +180,27 @@ def _check(options: argparse.Namespace) -> int:
         table.check()
         _say(f"{options.file}: sound; {_summary(table.content)}")
     return OK
+
+
+def _update(options: argparse.Namespace) -> int:
+    with open_case_table(options.file):  # its faults are told by the name that the user knows
+        pass
+    try:
+        data = options.file.read_bytes()
+    except OSError as err:
+        raise CaseTableError(f"{options.file}: cannot be read ({err.strerror or err})") from err
+    _say(f"in use: {_titled(case_table_store().update(data, lambda _old, _new: None))}")
+    return OK
+
+
+def _rollback(_options: argparse.Namespace) -> int:
+    _say(f"in use again: {_titled(case_table_store().rollback())}")
+    return OK
+
+
+def _titled(table: CaseTable) -> str:
+    title, version = table.meta.get("title", "untitled"), table.meta.get("version", "not stated")
+    return f"{title}, version {version}; {_summary(table.content)}"
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -258,7 +288,8 @@ def _export(options: argparse.Namespace) -> int:
         content = table.content
     if options.references:
         if not content.references:
-            raise CaseTableError(f"{options.file}: holds no reference cases: leave --references out")
+            where = options.file or "the case table in use"
+            raise CaseTableError(f"{where}: holds no reference cases: leave --references out")
         _write(options.references, text_from_references(content))
     if options.rules or not options.references:
         _write(options.rules, text_from_rules(content))

@@ -22,6 +22,7 @@ from lvedge.errors import CaseTableError
 from lvedge.frame import Subject
 from lvedge.indices import IndexLayout, Phase
 from lvedge.measurement import Finding
+from lvedge.store import SHIPPED, Store
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "weights" / "cases.sqlite"
 """The table that ships with the default weights; absent from a build without them."""
@@ -189,15 +190,36 @@ def _check_whole(connection: sqlite3.Connection) -> None:
         references.check(content.references)
 
 
-def open_case_table(path: str | Path = DEFAULT_PATH) -> CaseTable:
+def open_case_table(path: str | Path | None = None) -> CaseTable:
     """Opens a case table; use it in a ``with`` block.
+
+    Args:
+        path: the file; None for the one that was installed, else the one that ships with lvedge.
 
     Raises:
         CaseTableError: if the file is missing, no SQLite database, another program's, of another version,
             damaged, or holds a row that cannot stand; of a file above ``CHECKED_AT_OPENING_BYTES`` only what
             every look-up needs is read.
+        StoreError: if the installed one cannot be read.
     """
-    path = Path(path)
-    if path == DEFAULT_PATH and not path.exists():
-        raise CaseTableError("this build ships no case table: name one, made with lvedge-cases make")
-    return CaseTable(path)
+    return case_table_store().current() if path is None else CaseTable(Path(path))
+
+
+def case_table_store() -> Store[CaseTable]:
+    """What was installed in place of the case table that ships."""
+
+    def read(path: Path | None) -> CaseTable:
+        if path is None and not DEFAULT_PATH.exists():
+            raise CaseTableError("this build ships no case table: name one, made with lvedge-cases make")
+        return CaseTable(path or DEFAULT_PATH)
+
+    return Store("case table", "cases", ".sqlite", "lvedge-cases", read)
+
+
+def has_case_table() -> bool:
+    """Whether there is a table without naming one: installed, or shipped with lvedge.
+
+    Raises:
+        StoreError: if the installed one cannot be read.
+    """
+    return DEFAULT_PATH.exists() or case_table_store().state.current != SHIPPED

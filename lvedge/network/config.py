@@ -34,6 +34,8 @@ class NetworkConfig:
         radii: radial samples of the polar reading, half a pixel apart.
         regression_state: width of the regression LSTM.
         phase_state: width of the phase LSTM.
+        cell_limit: how far from 0 a cell of either LSTM may go. A frame moves it by less than 1, so that no
+            clip of up to so many frames, and none in training, notices.
     """
 
     layout: IndexLayout = DEFAULT_LAYOUT
@@ -53,6 +55,7 @@ class NetworkConfig:
     radii: int = 76
     regression_state: int = 64
     phase_state: int = 64
+    cell_limit: float = 80.0
 
     def __post_init__(self) -> None:
         if self.view_px % 2**STAGES:

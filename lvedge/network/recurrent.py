@@ -27,6 +27,9 @@ class RecurrentLayer(nn.Module):
 
     The regression's output layer reads the hidden state and adds to the polar reading that came in with
     the features, so that the LSTM has to learn only what the drawn geometry gets wrong.
+
+    A cell whose gates stay open adds up for as long as frames come. At ``cell_limit`` it stops, so that no
+    stream is so long that FP16 cannot count any more.
     """
 
     def __init__(self, features: int, config: NetworkConfig) -> None:
@@ -49,4 +52,6 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, RecurrentState]:  # [B, F], [B, L] in units of the scale
         h, c = self.regression(features, (state.h_regression, state.c_regression))
         hp, cp = self.phase(features, (state.h_phase, state.c_phase))
+        limit = self.config.cell_limit
+        c, cp = c.clamp(-limit, limit), cp.clamp(-limit, limit)
         return drawn + self.values(h), hp, RecurrentState(h, c, hp, cp)  # [B, L], [B, H']

@@ -182,8 +182,8 @@ def other_contrast(
     for tissue, shift in zip(soft, shifts, strict=True):
         out += np.float32(shift * span) * tissue
     outside = 1.0 - np.clip(sum(soft), 0.0, 1.0)
-    out *= 1.0 + np.float32(rng.normal(0.0, 0.25)) * smooth_field(size, 6, rng) * outside
-    out *= np.exp(np.float32(config.bias) * smooth_field(size, 3, rng))
+    out *= 1.0 + np.float32(rng.normal(0.0, 0.25)) * smooth_field(picture.shape, 6, rng) * outside
+    out *= np.exp(np.float32(config.bias) * smooth_field(picture.shape, 3, rng))
     out = np.clip(out, 0.0, None)
     top = float(out.max()) or 1.0
     out = (top * (out / top) ** np.exp(rng.normal(0.0, config.gamma))).astype(np.float32)

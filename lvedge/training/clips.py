@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from lvedge.geometry import indices_from_rays
 from lvedge.indices import FloatArray
-from lvedge.network.model import LeftVentricleNetwork
+from lvedge.network.config import NetworkConfig
+from lvedge.network.model import FrameOutput
 from lvedge.phase import end_frames, is_systole
 from lvedge.training.augment import AugmentConfig, jittered_view, seen_through
 from lvedge.training.data.sample import Sample
@@ -32,6 +34,17 @@ LEVELS = 7
 """States between ED and ES at which an acdc slice is perceived."""
 
 GRAIN = 0.04
+
+
+class Perceiver(Protocol):
+    """What makes feature vectors of pictures: lvedge's network, or one that is compared with it."""
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The view that it reads, and M and N."""
+
+    def perceive(self, frame: Tensor) -> FrameOutput:
+        """Pictures [B, 1, S, S] to feature vectors and the direction of mid-septum."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,7 @@ def played(clip: Clip, walk: Walk) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def perceived(network: LeftVentricleNetwork, pictures: list[NDArray[np.float32]]) -> Tensor:
+def perceived(network: Perceiver, pictures: list[NDArray[np.float32]]) -> Tensor:
     """Feature vectors [n, F] of normalised views."""
     parts = []
     for k in range(0, len(pictures), 32):
@@ -165,7 +178,7 @@ def perceived(network: LeftVentricleNetwork, pictures: list[NDArray[np.float32]]
 
 
 def york_clips(
-    network: LeftVentricleNetwork,
+    network: Perceiver,
     samples: Sequence[Sample],
     versions: int,
     augment: AugmentConfig | None,
@@ -200,7 +213,7 @@ def york_clips(
     return clips
 
 
-def turned_to_septum(network: LeftVentricleNetwork, frames: list[PreparedSlice]) -> list[PreparedSlice]:
+def turned_to_septum(network: Perceiver, frames: list[PreparedSlice]) -> list[PreparedSlice]:
     """Frames of one slice with one centre, mid-septum as the network sees it, sectors counted from it."""
     config = network.config
     for _ in range(2):  # once from the typical direction, once from nearly right
@@ -225,7 +238,7 @@ def turned_to_septum(network: LeftVentricleNetwork, frames: list[PreparedSlice])
 
 
 def acdc_clips(
-    network: LeftVentricleNetwork,
+    network: Perceiver,
     samples: Sequence[Sample],
     versions: int,
     augment: AugmentConfig | None,
@@ -258,7 +271,7 @@ def acdc_clips(
 
 
 def _seen_clip(
-    network: LeftVentricleNetwork,
+    network: Perceiver,
     frames: list[PreparedSlice],
     augment: AugmentConfig | None,
     rng: np.random.Generator,

@@ -25,16 +25,15 @@ def bent(layers: Picture, spread_px: float, rng: np.random.Generator) -> Picture
     """
     size = layers.shape[0]
     y, x = np.indices((size, size), dtype=np.float32)
-    dx, dy = (smooth_field(size, KNOTS, rng) * np.float32(spread_px) for _ in range(2))
+    dx, dy = (smooth_field((size, size), KNOTS, rng) * np.float32(spread_px) for _ in range(2))
     moved = cv2.remap(layers, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, dtype=np.float32)
 
 
-def smooth_field(size: int, knots: int, rng: np.random.Generator) -> Picture:
-    """A smooth random field of about unit spread, [size, size]."""
-    field = cv2.resize(
-        rng.normal(size=(knots, knots)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
-    )
+def smooth_field(shape: tuple[int, ...], knots: int, rng: np.random.Generator) -> Picture:
+    """A smooth random field of about unit spread, [rows, columns] as ``shape`` says."""
+    drawn = rng.normal(size=(knots, knots)).astype(np.float32)
+    field = cv2.resize(drawn, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(field, dtype=np.float32)
 
 

@@ -116,7 +116,7 @@ def train(
     shares = [group["share"] for group in optimiser.param_groups]
     averaged = copy.deepcopy(model).eval()
     path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
-    start, spent_s = 0, 0.0
+    start, spent_s, spent_core_s = 0, 0.0, 0.0
     if path.is_file():
         content = read_checkpoint(path)
         with of_this_version(path):
@@ -124,8 +124,10 @@ def train(
             averaged.load_state_dict(content["weights"])
             optimiser.load_state_dict(content["optimiser"])
             start, spent_s = content["step"], content["seconds"]
+            # A checkpoint of before this was counted does not say.
+            spent_core_s = content.get("core_seconds", 0.0)
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic() - spent_s
+    began, began_core = time.monotonic() - spent_s, time.process_time() - spent_core_s
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[loss]}"), refresh_per_second=1) as progress:
         bar = progress.add_task(name, total=config.steps, completed=start, loss="")
@@ -147,7 +149,9 @@ def train(
             done = step + 1
             if done % config.every == 0 or done == config.steps:
                 seconds = time.monotonic() - began
-                line = {"step": done, "seconds": round(seconds, 1), "rate": rate_at(step, config)}
+                core_seconds = time.process_time() - began_core
+                line = {"step": done, "seconds": round(seconds, 1), "core_seconds": round(core_seconds, 1)}
+                line["rate"] = rate_at(step, config)
                 line |= {f"loss_{key}": round(value, 5) for key, value in running.items()}
                 line |= {key: round(value, 4) for key, value in watch(averaged).items()}
                 with log.open("a", encoding="utf-8") as file:
@@ -157,6 +161,7 @@ def train(
                     "loop_config": asdict(config),
                     "step": done,
                     "seconds": seconds,
+                    "core_seconds": core_seconds,
                     "model": model.state_dict(),
                     "weights": averaged.state_dict(),
                     "optimiser": optimiser.state_dict(),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lvedge.indices import Label
 from lvedge.network.config import NetworkConfig
 from lvedge.network.model import LeftVentricleNetwork
 from lvedge.training.augment import AugmentConfig, SeenSlice, jittered_view, seen_through
@@ -64,6 +65,12 @@ class SliceBatch:
             torch.tensor([s.has_rv for s in seen]),
         )
 
+    @classmethod
+    def as_they_are(cls, slices: list[PreparedSlice], config: NetworkConfig) -> SliceBatch:
+        """Slices through their hand-made views."""
+        views = [p.view(config.view_px, config.view_mm_per_px) for p in slices]
+        return cls.of([seen_through(p, v, config.layout) for p, v in zip(slices, views, strict=True)])
+
 
 class SliceSampler:
     """Draws batches from the kinds of slices; a subject of york counts as one, however many frames it has.
@@ -98,6 +105,23 @@ class SliceSampler:
             return self.other[rng.integers(len(self.other))]
         return self.with_lv[rng.integers(len(self.with_lv))]
 
+    def batch(
+        self, size: int, config: NetworkConfig, augment: AugmentConfig, rng: np.random.Generator
+    ) -> SliceBatch:
+        """So many drawn slices, each through a view and under a contrast of its own."""
+        seen = []
+        for _ in range(size):
+            prepared = self.draw(rng)
+            view = jittered_view(prepared, config.view_px, config.view_mm_per_px, augment, rng)
+            seen.append(seen_through(prepared, view, config.layout, augment, rng))
+        return SliceBatch.of(seen)
+
+    @classmethod
+    def of_training(cls, slices: list[PreparedSlice], mix: Mix | None = None) -> SliceSampler:
+        """Over training slices, with the pictures that show no short-axis LV beside them."""
+        cuts = cut_across(p.sample for p in slices if p.sample.source == "acdc")
+        return cls(slices, mix or Mix(), [*cuts, *other_pictures()])
+
 
 def train_perception(
     slices: list[PreparedSlice],
@@ -126,17 +150,11 @@ def train_perception(
     torch.manual_seed(loop.seed)
     network = LeftVentricleNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tolerance = tolerances(config.layout, config.view_mm_per_px)
-    cuts = cut_across(p.sample for p in slices if p.sample.source == "acdc")
-    sampler = SliceSampler(slices, mix or Mix(), [*cuts, *other_pictures()])
+    sampler = SliceSampler.of_training(slices, mix)
 
     def losses_of_step(step: int) -> Losses:
         rng = np.random.default_rng((loop.seed, step))
-        seen = []
-        for _ in range(loop.batch):
-            prepared = sampler.draw(rng)
-            view = jittered_view(prepared, config.view_px, config.view_mm_per_px, augment, rng)
-            seen.append(seen_through(prepared, view, config.layout, augment, rng))
-        batch = SliceBatch.of(seen)
+        batch = sampler.batch(loop.batch, config, augment, rng)
         pictures = batch.pictures.to(memory_format=torch.channels_last)
         frame, step_output = network.step(pictures, network.zero_state(loop.batch))
         return {
@@ -148,9 +166,7 @@ def train_perception(
             "septum": weights.septum * septum_loss(frame.septum, batch.septum),
         }
 
-    fixed = SliceBatch.of(
-        [seen_through(p, p.view(config.view_px, config.view_mm_per_px), config.layout) for p in watched]
-    )
+    fixed = SliceBatch.as_they_are(watched, config)
     header = {"network_config": config_as_dict(config)}
     averaged = train(network, losses_of_step, lambda m: watch(m, fixed, config), loop, folder, NAME, header)
     if not isinstance(averaged, LeftVentricleNetwork):
@@ -174,12 +190,24 @@ def watch(model: nn.Module, batch: SliceBatch, config: NetworkConfig) -> dict[st
             ("areas_mm2", layout.areas, mm * mm),
         ):
             figures[f"{reading}_{part}"] = float(error[:, where].nanmean()) * unit
-    labels = seen.mask_logits.argmax(dim=1)
-    for k, name in ((3, "cavity"), (2, "myocardium")):
-        drawn, found = batch.maps[:, k - 1] > 0.5, labels == k
-        both = (drawn & found).sum(dim=(1, 2))
-        figures[f"dice_{name}"] = float((2.0 * both / (drawn.sum(dim=(1, 2)) + found.sum(dim=(1, 2)))).mean())
+    figures |= mean_dice(seen.mask_logits, batch.maps)
     known = torch.isfinite(batch.septum[:, 0])
     cosine = (seen.septum * batch.septum).sum(dim=1)[known].clamp(-1, 1)
     figures["septum_deg"] = float(torch.rad2deg(torch.acos(cosine)).median())
+    return figures
+
+
+def mean_dice(logits: Tensor, maps: Tensor) -> dict[str, float]:
+    """Dice of cavity and myocardium, mean over slices.
+
+    Args:
+        logits: [B, 4, S, S].
+        maps: [B, 3, S, S] membership of RV, myocardium, cavity.
+    """
+    labels = logits.argmax(dim=1)
+    figures = {}
+    for label, name in ((Label.CAVITY, "cavity"), (Label.MYOCARDIUM, "myocardium")):
+        drawn, found = maps[:, label - 1] > 0.5, labels == label
+        both = (drawn & found).sum(dim=(1, 2))
+        figures[f"dice_{name}"] = float((2.0 * both / (drawn.sum(dim=(1, 2)) + found.sum(dim=(1, 2)))).mean())
     return figures

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lvedge.errors import DataError
 
+NO_FIGURES = {"step", "seconds", "core_seconds", "rate"}
+
 
 def plot_logs(folder: Path) -> list[Path]:
     """One PNG a stage beside its log: losses on the left, watched figures on the right.
@@ -33,7 +35,7 @@ def plot_logs(folder: Path) -> list[Path]:
         lines = _lines(log)
         steps = [line["step"] for line in lines]
         losses = [key for key in lines[-1] if key.startswith("loss_")]
-        figures = [key for key in lines[-1] if key not in losses and key not in {"step", "seconds", "rate"}]
+        figures = [key for key in lines[-1] if key not in losses and key not in NO_FIGURES]
         fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
         for key in losses:
             left.plot(steps, [line.get(key) for line in lines], label=key.removeprefix("loss_"))

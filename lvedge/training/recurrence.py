@@ -89,24 +89,18 @@ def train_recurrence(
             parameter.requires_grad_(True)
     _open_forget_gates(network.recurrent.phase)
     tolerance = tolerances(network.config.layout, network.config.view_mm_per_px)
-    york = _by_subject([clip for clip in clips if clip.source == "york"])
-    acdc = _by_subject([clip for clip in clips if clip.source == "acdc"])
+    york, acdc = by_source(clips)
 
     def losses_of_step(step: int) -> Losses:
         rng = np.random.default_rng((loop.seed, step))
-        batch = _draw_batch(york, acdc, loop.batch, mix, rng)
+        batch = draw_clips(york, acdc, loop.batch, mix, rng)
         features = batch.features
         if mix.drop:
             keep = torch.from_numpy(rng.random((loop.batch, 1, network.config.shared)) >= mix.drop)
             features = features.clone()
             features[..., -network.config.shared :] *= keep / (1.0 - mix.drop)
         indices, phase = played_through(network, features)
-        true, nominal = ~batch.nominal, batch.nominal
-        values = value_loss(indices[true], batch.values[true], tolerance)
-        values = values + mix.york_values * value_loss(indices[nominal], batch.values[nominal], tolerance)
-        log_p = torch.log_softmax(phase, dim=2)
-        cross = -(batch.systole * log_p[..., 1] + (1.0 - batch.systole) * log_p[..., 0]).mean(dim=0)
-        return {"values": 4.0 * values, "phase": mix.phase * (cross * batch.weight).sum()}
+        return clip_losses(indices, phase, batch, mix, tolerance)
 
     header = {"network_config": config_as_dict(network.config)}
     averaged = train(network, losses_of_step, lambda m: watch(m, watched), loop, folder, NAME, header)
@@ -178,6 +172,12 @@ def phase_error(network: LeftVentricleNetwork, clip: Clip, start: float) -> floa
     return float((said != walk.systole)[-BEAT_FRAMES:].mean())
 
 
+def by_source(clips: list[Clip]) -> tuple[list[list[Clip]], list[list[Clip]]]:
+    """york's clips and acdc's, each grouped by subject."""
+    york, acdc = ([clip for clip in clips if clip.source == name] for name in ("york", "acdc"))
+    return _by_subject(york), _by_subject(acdc)
+
+
 def _by_subject(clips: list[Clip]) -> list[list[Clip]]:
     subjects: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -186,7 +186,7 @@ def _by_subject(clips: list[Clip]) -> list[list[Clip]]:
 
 
 @dataclass(frozen=True)
-class _ClipBatch:
+class ClipBatch:
     """Clips of one length.
 
     Args:
@@ -204,9 +204,28 @@ class _ClipBatch:
     nominal: Tensor
 
 
-def _draw_batch(
+def clip_losses(indices: Tensor, phase: Tensor, batch: ClipBatch, mix: ClipMix, tolerance: Tensor) -> Losses:
+    """What clips are taught: the values where they are true, the phase of every frame.
+
+    Args:
+        indices: [B, T, L] view pixels and square view pixels.
+        phase: [B, T, 2] logits.
+        batch: the clips that these were said of.
+        mix: weighs them.
+        tolerance: [L] one unit of error.
+    """
+    true, nominal = ~batch.nominal, batch.nominal
+    values = value_loss(indices[true], batch.values[true], tolerance)
+    values = values + mix.york_values * value_loss(indices[nominal], batch.values[nominal], tolerance)
+    log_p = torch.log_softmax(phase, dim=2)
+    cross = -(batch.systole * log_p[..., 1] + (1.0 - batch.systole) * log_p[..., 0]).mean(dim=0)
+    return {"values": 4.0 * values, "phase": mix.phase * (cross * batch.weight).sum()}
+
+
+def draw_clips(
     york: list[list[Clip]], acdc: list[list[Clip]], batch: int, mix: ClipMix, rng: np.random.Generator
-) -> _ClipBatch:
+) -> ClipBatch:
+    """Clips of one length, each by its subject and under a timing of its own."""
     frames = int(rng.integers(mix.frames[0], mix.frames[1] + 1))
     beats = int(rng.integers(1, 4))
     stored = rng.random() < mix.as_stored
@@ -231,14 +250,14 @@ def _draw_batch(
         features.append(clip_features[:length])
         values.append(clip_values[:length])
         target = walk.systole.astype(np.float32)
-        if is_york:
+        if is_york and mix.seen:
             target = (1.0 - mix.seen) * target + mix.seen * systole_as_seen(clip, walk)
         systole.append(torch.from_numpy(target[:length]).float())
         nominal.append(is_york)
     weight = torch.ones(length)
     if length > frames:
         weight[:frames] = mix.first_beat
-    return _ClipBatch(
+    return ClipBatch(
         torch.stack(features),
         torch.stack(values),
         torch.stack(systole),

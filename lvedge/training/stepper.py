@@ -63,9 +63,14 @@ def stepper_from_run(folder: Path) -> TorchStepper:
     Raises:
         DataError: if a checkpoint is missing, damaged or of something else.
     """
+    network, locator = checkpoints_of_run(folder)
+    return TorchStepper(read_network(network), read_locator(locator))
+
+
+def checkpoints_of_run(folder: Path) -> tuple[Path, Path]:
+    """The checkpoints that a run is measured by: its last stage's network, and its locator; there or not."""
     stages = [folder / f"{stage}.pt" for stage in ("recurrence", "perception")]
-    path = next((path for path in stages if path.is_file()), stages[-1])
-    return TorchStepper(read_network(path), read_locator(folder / "locator.pt"))
+    return next((path for path in stages if path.is_file()), stages[-1]), folder / "locator.pt"
 
 
 def _to_torch(state: State) -> RecurrentState:

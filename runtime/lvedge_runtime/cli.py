@@ -138,7 +138,9 @@ def build_parser() -> argparse.ArgumentParser:
     subject.add_argument("--age", type=_years, metavar="YEARS", help="instead of what the source says")
     subject.add_argument("--bsa", type=_square_metres, metavar="M2", help="body surface area")
     with_what = parser.add_argument_group("what to measure with")
-    with_what.add_argument("--bundle", metavar="PATH", help="a bundle (default: the one that ships)")
+    with_what.add_argument(
+        "--bundle", metavar="PATH", help="a bundle (default: the one installed or shipped)"
+    )
     with_what.add_argument(
         "--engine",
         default="auto",
@@ -148,7 +150,9 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--threads", type=_count, default=1, metavar="N", help="threads of the engine (default: 1)"
     )
-    with_what.add_argument("--cases", metavar="PATH", help="a case table (default: the one that ships)")
+    with_what.add_argument(
+        "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no notices; errors and refusals are still told")
     parser.add_argument("--version", action="version", version=f"lvedge {__version__}")
     return parser
@@ -203,13 +207,11 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
 
 
 def _cases(options: argparse.Namespace) -> CaseTable | None:
-    """The case table that was named, else the one that ships; None in a build without one."""
-    from lvedge.casetable import DEFAULT_PATH, open_case_table
+    """The case table that was named, else the one installed or shipped; None in a build without one."""
+    from lvedge.casetable import has_case_table, open_case_table
 
-    if options.cases is not None:
+    if options.cases is not None or has_case_table():
         return open_case_table(options.cases)
-    if DEFAULT_PATH.exists():
-        return open_case_table()
     if not options.quiet:
         _say("this build ships no case table: nothing is looked up; name one with --cases")
     return None

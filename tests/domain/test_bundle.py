@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -116,11 +117,11 @@ def test_a_bundle_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     written(tmp_path)
     before = (tmp_path / "tiny.lvedge").read_bytes()
 
-    def fail(self: Path, target: Path) -> None:
+    def fail(part: Path, target: Path) -> None:
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(BundleError, match="cannot be written: the disk is full"):
             written(tmp_path, about={**ABOUT, "name": "other"})
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.lvedge"]
@@ -263,6 +264,7 @@ def put(key: str, content: Any, *path: str) -> Change:
         (put("name", ""), "its name"),
         (put("name", "two\nlines"), "its name"),
         (put("version", 3), "its version"),
+        (put("version", "3b"), "its version as numbers with dots"),
         (put("modality", None), "its modality"),
         (put("notice", "\x1b[31mred", "licence"), "its licence"),
         (put("licence", {}), "its licence"),

@@ -14,38 +14,21 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxslim")
 
-from lvedge.bundle import GRAPHS, Bundle, open_bundle  # noqa: E402
+from small_run import NETWORK, STEPS, clips  # noqa: E402
+
+from lvedge.bundle import GRAPHS, Bundle  # noqa: E402
 from lvedge.contract import State, StepResult  # noqa: E402
-from lvedge.network.config import LocatorConfig, NetworkConfig  # noqa: E402
-from lvedge.network.locator import Locator  # noqa: E402
-from lvedge.network.model import LeftVentricleNetwork  # noqa: E402
 from lvedge.onnxscan import scan_graph  # noqa: E402
-from lvedge.training.checkpoint import config_as_dict, write_checkpoint  # noqa: E402
+from lvedge.training.checkpoint import write_checkpoint  # noqa: E402
 from lvedge.training.stepper import TorchStepper  # noqa: E402
 from lvedge_export.cli import main  # noqa: E402
-from lvedge_export.clip import Clip, data_clips, phantom_clips  # noqa: E402
+from lvedge_export.clip import data_clips, phantom_clips  # noqa: E402
 from lvedge_export.convert import ExportError, onnx_from_graph  # noqa: E402
 from lvedge_export.graph import example_inputs, folded, graphs_of  # noqa: E402
 from lvedge_export.pack import About, bundle_from_run, read_run  # noqa: E402
 from lvedge_export.parity import TOLERANCE, compare  # noqa: E402
 from lvedge_runtime.engines import open_engine  # noqa: E402
 
-NETWORK = NetworkConfig(
-    view_px=32,
-    stem=4,
-    growth=(4, 4, 4, 4),
-    expansion=(2, 2, 2, 2),
-    down=(8, 8, 8, 8),
-    up=(8, 8, 8, 8),
-    last_squeeze=8,
-    hidden=(4, 4, 4, 4, 4),
-    shared=8,
-    rays=12,
-    radii=20,
-    regression_state=8,
-    phase_state=4,
-)
-LOCATOR = LocatorConfig(input_px=32, channels=(4, 4, 4, 4))
 ABOUT = About(
     name="small",
     version="3",
@@ -54,68 +37,7 @@ ABOUT = About(
     model_card="# Small",
     accuracy={"protocol": "none"},
 )
-STEPS, BATCH = 12, 3
-
-
-def shaken(module: Any) -> Any:
-    """Weights and statistics off their initial values, so that nothing is equal by being zero."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.running_mean.normal_(0, 0.2, generator=generator)
-                layer.running_var.uniform_(0.5, 2.0, generator=generator)
-    return module.eval()
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run")
-    network, locator = shaken(LeftVentricleNetwork(NETWORK)), shaken(Locator(LOCATOR))
-    write_checkpoint(
-        folder / "perception.pt",
-        {"network_config": config_as_dict(NETWORK), "weights": network.state_dict()},
-    )
-    write_checkpoint(
-        folder / "locator.pt", {"locator_config": config_as_dict(LOCATOR), "weights": locator.state_dict()}
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def reference(run_folder: Path) -> TorchStepper:
-    run = read_run(run_folder)
-    return TorchStepper(run.network, run.locator)
-
-
-@pytest.fixture(scope="module")
-def packed(run_folder: Path) -> Path:
-    """The bundle of the small run, made by the command."""
-    out, report = run_folder / "small.lvedge", run_folder / "report.json"
-    arguments = ["bundle", "--run", run_folder, "--out", out, "--name", "small", "--version", "3"]
-    assert main([str(a) for a in (*arguments, "--created", "2026-01-02", "--report", report)]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def small(packed: Path) -> Bundle:
-    return open_bundle(packed)
-
-
-def clips(shapes: Any, count: int = 2) -> list[Clip]:
-    """Clips of noise that drifts, so that frames of one clip resemble each other."""
-    rng = np.random.default_rng(5)
-    found = []
-    for k in range(count):
-        parts = []
-        for shape in (shapes.tensor_shape("frame"), shapes.locator_shape):
-            base, change = rng.random((2, 1, *shape), dtype=np.float32)
-            parts.append(base + change * np.linspace(0, 1, STEPS, dtype=np.float32).reshape(-1, 1, 1, 1))
-        found.append(Clip(f"noise {k}", *(np.ascontiguousarray(part) for part in parts)))
-    return found
+BATCH = 3
 
 
 def close(found: Any, expected: Any) -> None:
@@ -176,7 +98,7 @@ def test_no_trace_of_the_exporting_machine_is_left(small: Bundle) -> None:
 def test_the_same_run_gives_the_same_bytes(run_folder: Path, small: Bundle) -> None:
     run = read_run(run_folder)
     graph = graphs_of(run.network, run.locator)["locator"]
-    assert onnx_from_graph(graph, "locator", run.shapes) == small.graph("locator")
+    assert onnx_from_graph(graph, "locator", run.shapes, run.sources) == small.graph("locator")
 
 
 def test_folding_changes_nothing(run_folder: Path) -> None:
@@ -285,7 +207,7 @@ def test_an_export_that_strays_is_not_written(
     """The network is exported with other weights than it is compared with."""
     run = read_run(run_folder)
     monkeypatch.setattr(
-        "lvedge_export.pack.onnx_from_graph", lambda _module, name, _shapes: small.graph(name)
+        "lvedge_export.pack.onnx_from_graph", lambda _module, name, _shapes, _sources: small.graph(name)
     )
     with torch.no_grad():
         run.network.recurrent.values.bias[0] += 0.1

@@ -173,6 +173,21 @@ def test_a_state_matters_and_is_not_written_to() -> None:
         torch.testing.assert_close(before, after)
 
 
+@torch.no_grad()
+def test_a_cell_whose_gates_stay_open_stops_at_the_limit() -> None:
+    layer = RecurrentLayer(12, replace(SMALL, cell_limit=20.0))
+    for cell in (layer.regression, layer.phase):
+        cell.bias_ih += 10.0  # every gate open: a cell gains nearly 1 a frame
+    state = layer.zero_state(1, torch.zeros(1))
+    largest = []
+    for _ in range(60):
+        _, _, state = layer(torch.zeros(1, 12), torch.zeros(1, 11), state)
+        largest.append(max(float(state.c_regression.abs().max()), float(state.c_phase.abs().max())))
+    assert largest[18] == pytest.approx(19.0, abs=0.1)  # as far as it would go without a limit
+    assert largest[19:] == pytest.approx([20.0] * 41, abs=0.1)
+    assert max(largest) <= 20.0
+
+
 def test_two_classes_from_the_second_lstm() -> None:
     assert shape(ClassificationLayer(SMALL)(torch.rand(4, 5))) == (4, 2)
 

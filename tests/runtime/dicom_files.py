@@ -32,7 +32,7 @@ def places(frames: list[Frame]) -> list[tuple[int, int]]:
     return [(frame.slice_index, frame.frame_index) for frame in frames]
 
 
-def picture(rows: int = 24, columns: int = 20, seed: int = 0, kind: str = "uint16") -> NDArray[Any]:
+def picture(rows: int = 30, columns: int = 34, seed: int = 0, kind: str = "uint16") -> NDArray[Any]:
     """Grey values up to 1000."""
     top = 200 if np.dtype(kind).itemsize == 1 else 1000
     return np.random.default_rng(seed).integers(0, top, (rows, columns)).astype(kind)

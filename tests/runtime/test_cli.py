@@ -11,7 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from signing import Maker, write_signed, write_tiny, write_trust
 
+from lvedge.bundle_cli import main as bundle_main
 from lvedge.contract import ContractShapes, ReplayResult, State, StepResult
 from lvedge.errors import SourceError
 from lvedge.frame import Rejected, Subject
@@ -295,7 +297,7 @@ def test_the_demo_live(capsys, ring):
 
 
 def test_a_build_without_a_case_table_says_so_and_measures(capsys, monkeypatch, tmp_path, ring):
-    monkeypatch.setattr("lvedge.casetable.DEFAULT_PATH", tmp_path / "none.sqlite")
+    monkeypatch.setattr("lvedge.casetable.table.DEFAULT_PATH", tmp_path / "none.sqlite")
     assert run("--stream", "--limit", "1") == 0
     captured = capsys.readouterr()
     assert "this build ships no case table" in captured.err
@@ -329,6 +331,47 @@ def test_a_bundle_that_is_refused_is_one_line(capsys, tmp_path):
     assert run("--stream", "--bundle", f"{tmp_path}/bundle") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lvedge-run: error: the bundle ")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        ("unsigned", "is not signed, and only trusted keys' bundles are taken here"),
+        ("foreign", "which is not trusted here"),
+        ("flipped", "is altered"),
+        ("revoked", "which was revoked"),
+        ("old", "is of version 7, older than 8"),
+        ("unknown", "neither a key's id nor a bundle's SHA-256"),
+        ("installed", "is not taken while no key is trusted"),
+    ],
+)
+def test_a_bundle_that_is_not_trusted_is_refused_before_an_engine_is_opened(
+    capsys, tmp_path, monkeypatch, prepare, words
+):
+    maker, other = Maker(), Maker()
+    trust, path = write_trust(tmp_path / "trust", maker), tmp_path / "tiny.lvedge"
+    monkeypatch.setenv("LVEDGE_TRUST", str(trust))
+    monkeypatch.setenv("LVEDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("lvedge_runtime.engines.open_engine", lambda *_: pytest.fail("an engine was opened"))
+    data = write_signed(path, other if prepare == "foreign" else maker)
+    named = ["--bundle", str(path)]
+    if prepare == "unsigned":
+        write_tiny(path)
+    elif prepare == "flipped":
+        path.write_bytes(data.replace(b"contract", b"contracT", 1))
+    elif prepare in ("revoked", "old", "unknown"):
+        write_trust(trust, revoked={"revoked": maker.key, "unknown": "x"}.get(prepare, ""), lowest="8")
+    elif prepare == "installed":
+        assert bundle_main(["update", str(path)]) == 0
+        (trust / f"{maker.key}.pem").unlink()
+        named = []
+    capsys.readouterr()
+    assert run("--stream", *named) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("lvedge-run: error: ")
+    assert words in line
 
 
 def test_a_case_table_for_other_values_is_refused(capsys, monkeypatch, ring):

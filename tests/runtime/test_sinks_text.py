@@ -24,6 +24,7 @@ FRAME_KEYS = [
     "slice",
     "frame",
     "time_ms",
+    "spacing",
     "measured",
     "reason",
     "rwt_mm",
@@ -70,6 +71,7 @@ def test_a_measured_frame_has_exactly_the_public_keys_and_values(tmp_path, schem
         "slice": 3,
         "frame": 2,
         "time_ms": 80.0,
+        "spacing": {"mm": [1.25, 1.25], "source": "tags"},
         "measured": True,
         "reason": None,
         "rwt_mm": values[:6].tolist(),
@@ -261,6 +263,8 @@ def test_csv_holds_the_same_values_as_the_json_lines(tmp_path, make_beat):
             line["reason"] or "",
         )
         assert row["measured"] == str(int(line["measured"]))
+        spacing = [float(row["spacing_row_mm"]), float(row["spacing_column_mm"])]
+        assert {"mm": spacing, "source": row["spacing_source"]} == line["spacing"]
         if not line["measured"]:
             assert row["rwt_IS_mm"] == row["area_cavity_mm2"] == row["phase"] == row["centre_x_px"] == ""
             continue

@@ -125,7 +125,7 @@ def test_the_geometry_of_a_stack_is_ras(tmp_path: Path) -> None:
         geometry = source.geometry(frames[0].series)
         with pytest.raises(SourceError, match="no series 'other'"):
             source.geometry("other")
-    assert (geometry.shape, geometry.frames) == ((20, 24, 3), 2)
+    assert (geometry.shape, geometry.frames) == ((34, 30, 3), 2)
     np.testing.assert_allclose(geometry.spacing_mm, (1.25, 1.5, 8.0), atol=1e-6)
     lps = np.asarray(frames[-1].position_mm) + 5 * 1.25 * np.asarray(ROW) + 7 * 1.5 * np.asarray(COLUMN)
     np.testing.assert_allclose(geometry.affine @ (5, 7, 2, 1), [-lps[0], -lps[1], lps[2], 1], atol=1e-6)

@@ -51,7 +51,7 @@ def test_floating_point_pixels_are_read_and_nan_is_counted(tmp_path: Path) -> No
         write(tmp_path / f"{number}.dcm", data)
     frames, rejected = read_dicom(tmp_path)
     np.testing.assert_array_equal(frames[0].pixels, picture().astype(np.float32) / 7)
-    assert rejected == [("2.dcm", "3 of 480 values are not finite (NaN or infinite)")]
+    assert rejected == [("2.dcm", "3 of 1020 values are not finite (NaN or infinite)")]
 
 
 def test_equal_channels_are_grey_and_real_colour_is_refused(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_damaged_files_are_named_and_the_rest_is_measured(tmp_path: Path) -> Non
         ("3.dcm", "damaged or truncated DICOM header"),
         ("5.txt", "not DICOM"),
         ("6.dcm", "not DICOM"),
-        ("2.dcm", "truncated: 860 of 960 bytes of pixel data; export the file again"),
+        ("2.dcm", "truncated: 1940 of 2040 bytes of pixel data; export the file again"),
     ]
     assert places(frames) == [(0, 0), (0, 2)]
     assert {frame.cine_length for frame in frames} == {3}
@@ -117,6 +117,16 @@ def test_pixels_that_need_a_decoder_say_which(tmp_path: Path) -> None:
             {"PixelSpacing": [14.0, 1.4]},
             "a pixel spacing of 14 x 1.4 mm is implausible, expected 0.3 to 5 mm: "
             "give --spacing-mm ROW[,COL]",
+        ),
+        (
+            {"PixelSpacing": [1.4, 0.6]},
+            "a pixel spacing of 1.4 x 0.6 mm is implausible, expected rows and columns at most 2:1: "
+            "give --spacing-mm ROW[,COL]",
+        ),
+        (
+            {"PixelSpacing": [1.5, 1.0]},
+            "a pixel spacing of 1.5 x 1 mm is implausible, it makes a picture of 34 x 45 mm, "
+            "expected 40 to 700 mm: give --spacing-mm ROW[,COL]",
         ),
         ({"PixelData": None}, "holds no picture"),
     ],
@@ -186,8 +196,8 @@ def test_a_folder_in_which_nothing_is_usable_says_so_item_by_item(tmp_path: Path
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    changes=st.lists(st.tuples(st.integers(128, 1900), st.integers(0, 255)), max_size=6),
-    length=st.integers(0, 2200),
+    changes=st.lists(st.tuples(st.integers(128, 2980), st.integers(0, 255)), max_size=6),
+    length=st.integers(0, 3280),
     syntax=st.sampled_from([None, ImplicitVRLittleEndian, RLELossless]),
 )
 def test_any_damage_is_a_rejection_or_a_frame(
@@ -201,23 +211,48 @@ def test_any_damage_is_a_rejection_or_a_frame(
     content = bytearray(write(tmp_path / "1.dcm", data).read_bytes())
     for position, value in changes:
         content[position % len(content)] = value
-    (tmp_path / "1.dcm").write_bytes(content[:length] if length < 2000 else content)
+    (tmp_path / "1.dcm").write_bytes(content[:length] if length < 3080 else content)
     frames, rejected = read_dicom(tmp_path)
     assert len(frames) + len(rejected) >= 1
     assert all(np.isfinite(frame.pixels).all() for frame in frames)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("1.4", (1.4, 1.4)), ("1.4,1.5", (1.4, 1.5)), ("0.3, 5", (0.3, 5.0))]
+    ("text", "expected"),
+    [("1.4", (1.4, 1.4)), ("1.4,1.5", (1.4, 1.5)), ("0.3, 0.6", (0.3, 0.6)), ("5", (5.0, 5.0))],
 )
 def test_a_spacing_is_one_number_or_two(text: str, expected: tuple[float, float]) -> None:
     assert spacing_from_text(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,2,3", "0.1", "nan", "1.4,inf", "-1"])
+@pytest.mark.parametrize("text", ["", "a", "1,2,3", "0.1", "nan", "1.4,inf", "-1", "1,2.1", "2.1,1"])
 def test_a_spacing_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--spacing-mm"):
         spacing_from_text(text)
+
+
+def test_the_user_s_spacing_has_to_fit_the_picture_too(tmp_path: Path) -> None:
+    write_image(tmp_path / "1.dcm", picture(300, 300))
+    assert read_dicom(tmp_path, spacing_mm=(2.4, 2.0)) == (
+        [],
+        [
+            (
+                "1.dcm",
+                "a pixel spacing of 2.4 x 2 mm is implausible, it makes a picture of 600 x 720 mm, "
+                "expected 40 to 700 mm: give --spacing-mm ROW[,COL]",
+            )
+        ],
+    )
+    frames, rejected = read_dicom(tmp_path, spacing_mm=(2.3, 2.0))
+    assert (len(frames), rejected) == (1, [])
+
+
+def test_a_series_with_an_implausible_spacing_leaves_the_others_measured(tmp_path: Path) -> None:
+    write_image(tmp_path / "1.dcm")
+    write_image(tmp_path / "2.dcm", InstanceNumber=2, SeriesInstanceUID="1.5", PixelSpacing=[0.14, 0.14])
+    frames, rejected = read_dicom(tmp_path)
+    assert [frame.origin for frame in frames] == ["1.dcm"]
+    assert [item for item, _ in rejected] == ["2.dcm"]
 
 
 def test_an_implausible_spacing_in_the_options_is_refused() -> None:

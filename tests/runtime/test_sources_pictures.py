@@ -17,7 +17,7 @@ from lvedge_runtime.sources import video as video_module
 from lvedge_runtime.sources.naming import natural_key, series_name, unique_name
 from lvedge_runtime.sources.opencv import quiet_opencv
 
-FRAMES = np.random.default_rng(0).integers(0, 250, (2, 3, 24, 32)).astype(np.uint8)
+FRAMES = np.random.default_rng(0).integers(0, 250, (2, 3, 40, 48)).astype(np.uint8)
 
 
 def read(uri: str, **options: Any) -> tuple[list[Frame], list[Rejected], Source]:
@@ -70,7 +70,7 @@ def test_an_archive_gives_all_that_it_says(tmp_path: Path) -> None:
     assert last.orientation == Orientation(row, column)
     assert (last.cine_length, last.slice_count, last.subject) == (3, 2, Subject(sex="F"))
     geometry = source.geometry("my_cine")
-    assert (geometry.shape, geometry.spacing_mm) == ((32, 24, 2), (1.5, 1.4, 8.0))
+    assert (geometry.shape, geometry.spacing_mm) == ((48, 40, 2), (1.5, 1.4, 8.0))
     np.testing.assert_allclose(geometry.affine @ (0, 0, 1, 1), [-1, -10, 3, 1])
 
 
@@ -85,8 +85,16 @@ def test_a_single_slice_may_leave_out_its_axis(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ({"frames": FRAMES[0, 0]}, "'frames' has shape (24, 32); expected [T, H, W] or [S, T, H, W]"),
+        ({"frames": FRAMES[0, 0]}, "'frames' has shape (40, 48); expected [T, H, W] or [S, T, H, W]"),
         ({"spacing_mm": np.array([0.0, 1.0])}, "a pixel spacing of 0 x 1 mm is implausible"),
+        (
+            {"spacing_mm": np.array([1.4, 0.5])},
+            "a pixel spacing of 1.4 x 0.5 mm is implausible, expected rows",
+        ),
+        (
+            {"spacing_mm": 0.5},
+            "a pixel spacing of 0.5 x 0.5 mm is implausible, it makes a picture of 24 x 20 mm",
+        ),
         ({"spacing_mm": "1.4"}, "'spacing_mm' is not one or two numbers: give --spacing-mm"),
         ({"orientation": np.ones(6)}, "'orientation' is not two unit vectors at right angles"),
         ({"orientation": np.ones(5)}, "'orientation' is not six numbers"),
@@ -127,7 +135,7 @@ def test_an_archive_with_bad_values_loses_only_their_frames(tmp_path: Path) -> N
     frames, rejected, _ = read(f"npz:{write_npz(tmp_path / 'a.npz', frames=array)}")
     assert len(frames) == 4
     assert [item.item for item in rejected] == ["a.npz slice 0 frame 1", "a.npz slice 1 frame 0"]
-    assert {item.reason for item in rejected} == {"1 of 768 values are not finite (NaN or infinite)"}
+    assert {item.reason for item in rejected} == {"1 of 1920 values are not finite (NaN or infinite)"}
 
 
 def test_a_folder_of_pictures_is_one_cine_in_natural_order(tmp_path: Path) -> None:
@@ -139,7 +147,7 @@ def test_a_folder_of_pictures_is_one_cine_in_natural_order(tmp_path: Path) -> No
     assert (frames[0].spacing_mm, frames[0].spacing_source) == ((1.4, 1.3), "user")
     assert {frame.cine_length for frame in frames} == {3}
     np.testing.assert_array_equal(frames[1].pixels, FRAMES[0, 0])
-    assert source.geometry("My_heart").shape == (32, 24, 1)
+    assert source.geometry("My_heart").shape == (48, 40, 1)
 
 
 @pytest.mark.parametrize("pattern", ["x_s{s:02d}_t{t:02d}.png", "t{t}z{s}.png", "slice-{s}_frame-{t}.png"])
@@ -196,6 +204,27 @@ def test_pictures_that_cannot_be_measured_are_named(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_picture_that_the_spacing_makes_too_small_is_refused_and_the_rest_measured(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["1.png", "2.png"])
+    cv2.imwrite(str(tmp_path / "3.png"), FRAMES[0, 0, :24])
+    frames, rejected, _ = read(f"png:{tmp_path}", spacing_mm=(1.4, 1.4))
+    assert [frame.origin for frame in frames] == ["1.png", "2.png"]
+    reason = (
+        "a pixel spacing of 1.4 x 1.4 mm is implausible, it makes a picture of 67 x 34 mm, "
+        "expected 40 to 700 mm: give --spacing-mm ROW[,COL]"
+    )
+    assert [(item.item, item.reason) for item in rejected] == [("3.png", reason)]
+
+
+def test_a_video_that_the_spacing_makes_too_wide_is_refused_once(tmp_path: Path) -> None:
+    grey = np.repeat(np.kron(FRAMES[0], np.ones((1, 4, 4)))[:, :, :, None], 3, axis=3).astype(np.uint8)
+    path = write_video(tmp_path / "v.avi", grey)
+    frames, rejected, _ = read(f"video:{path}", spacing_mm=(3.7, 3.7))
+    assert frames == []
+    assert [(item.item, item.series) for item in rejected] == [("v.avi", "v")]
+    assert "it makes a picture of 710 x 592 mm" in rejected[0].reason
+
+
 @pytest.mark.parametrize("scheme", ["png", "video"])
 def test_a_source_without_spacing_asks_for_it(tmp_path: Path, scheme: str) -> None:
     write_pictures(tmp_path, ["1.png"])
@@ -214,7 +243,7 @@ def test_a_video_is_a_closed_cine_of_grey_values(tmp_path: Path) -> None:
     assert [frame.time_ms for frame in frames] == [0.0, 40.0, 80.0]
     assert {frame.cine_length for frame in frames} == {3}
     assert np.abs(frames[1].pixels - smooth[1]).mean() < 4
-    assert source.geometry("v").shape == (128, 96, 1)
+    assert source.geometry("v").shape == (192, 160, 1)
 
 
 def test_a_video_in_colour_is_refused_once(tmp_path: Path) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
-from data_folder import SPLIT, write_data, write_run  # noqa: E402
-from painted_hearts import PaintReader  # noqa: E402
+from data_folder import SPLIT, write_data, write_run
+from painted_hearts import PaintReader
+from scored_records import beat, scored
 
-from lvedge.errors import BundleError, DataError  # noqa: E402
-from lvedge.quality import DEFAULT_QUALITY, FEATURES, QualityModel  # noqa: E402
-from lvedge.training import evaluation_cli  # noqa: E402
-from lvedge.training.data.sample import DATA_VARIABLE  # noqa: E402
-from lvedge.training.evaluation import markdown  # noqa: E402
-from lvedge.training.evaluation_cli import build_parser, main, quality_of_run  # noqa: E402
+from lvedge.contract import Floats, ReplayResult, State
+from lvedge.errors import DataError
+from lvedge.indices import DEFAULT_LAYOUT
+from lvedge.training.data.sample import DATA_VARIABLE
+from lvedge.training.data.split import Split
+from lvedge.training.evaluation import cli, fold
+from lvedge.training.evaluation.cli import build_parser, check_complete, command_line, main
+from lvedge.training.evaluation.store import Scores
+from lvedge.training.evaluation.table import extent, markdown, report
 
 Capture = pytest.CaptureFixture[str]
 
@@ -34,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def evaluated(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The command on the small data set."""
-    monkeypatch.setattr(evaluation_cli, "read_split", lambda **_fold: SPLIT)
+    monkeypatch.setattr(cli, "read_split", lambda **_fold: SPLIT)
     data, run = folders
 
     def evaluate(*args: object) -> int:
@@ -64,6 +69,12 @@ def line_of(capsys: Capture) -> str:
         (["--limit", "0"], "argument --limit: '0' is not a whole number of at least 1"),
         (["--limit", "-3"], "argument --limit: '-3' is not a whole number of at least 1"),
         (["--limit", "1.5"], "argument --limit: '1.5' is not a whole number of at least 1"),
+        (["--jobs", "0"], "argument --jobs: '0' is not a whole number of at least 1"),
+        (["--only", "0"], "--only chooses among the folds of --folds"),
+        (["--folds", "x", "--only", "5"], "argument --only: '5' is not a whole number from 0 to 4"),
+        (["--folds", "x", "--run", "y"], "argument --run: not allowed with argument --folds"),
+        (["--folds", "x", "--part", "watch"], "--folds measures every fold's test part with its own quality"),
+        (["--folds", "x", "--fold", "1"], "--folds measures every fold's test part with its own quality"),
         (["--threads", "many"], "argument --threads: 'many' is not a whole number of at least 0"),
         (["somewhere"], "unrecognized arguments: somewhere"),
     ],
@@ -82,12 +93,20 @@ def test_without_arguments_the_test_subjects_of_the_default_run_are_scored() -> 
     assert options == {
         "data": None,
         "run": "runs/default",
+        "folds": None,
+        "only": None,
         "part": "test",
+        "fold": 0,
         "quality": None,
         "starts": 5,
         "limit": None,
+        "lvquan18": None,
         "out": None,
+        "markdown": None,
+        "plots": None,
         "slices": None,
+        "keep": None,
+        "jobs": 1,
         "threads": 0,
     }
 
@@ -128,32 +147,6 @@ def test_a_named_quality_model_that_is_missing_is_one_line(
     assert line_of(capsys).startswith(f"no quality model can be read from {path}: ")
 
 
-# --- the quality model -----------------------------------------------------------------------------
-
-
-def test_the_quality_model_is_the_named_one_then_the_run_s_then_the_unfitted_one(tmp_path: Path) -> None:
-    assert quality_of_run(tmp_path) is DEFAULT_QUALITY
-    for name, bias in (("quality.json", 1.0), ("other.json", 2.0)):
-        model = QualityModel(np.full(len(FEATURES), -0.5), bias, 0.25)
-        (tmp_path / name).write_text(json.dumps(model.as_manifest()), encoding="utf-8")
-    assert quality_of_run(tmp_path).bias == 1.0
-    assert quality_of_run(tmp_path, str(tmp_path / "other.json")).bias == 2.0
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{", "null"])
-def test_a_file_that_is_no_quality_model_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "quality.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"no quality model can be read from .*quality\.json: "):
-        quality_of_run(tmp_path)
-
-
-def test_a_quality_model_of_other_features_is_refused(tmp_path: Path) -> None:
-    entry = {"weights": {"other": 1.0}, "bias": 1.0, "flag_below": 0.5}
-    (tmp_path / "quality.json").write_text(json.dumps(entry), encoding="utf-8")
-    with pytest.raises(BundleError, match="reads other features"):
-        quality_of_run(tmp_path)
-
-
 # --- figures ---------------------------------------------------------------------------------------
 
 
@@ -171,22 +164,30 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
     text = out.read_text(encoding="utf-8")
     figures = json.loads(text, parse_constant=refuse)
     assert text.endswith("}\n")
-    assert captured.out == markdown(figures)
+    assert captured.out == f"{extent(figures)}\n\n{markdown(figures)}"
     assert list(figures) == [
         "protocol",
         "command",
+        "form",
         "part",
+        "folds",
+        "partial",
         "subjects",
         "versions",
         "acdc",
+        "refusals",
+        "volumes",
         "york",
         "sunnybrook",
     ]
-    assert figures["part"] == "test"
+    assert [figures[key] for key in ("form", "part", "folds", "partial")] == ["hold-out", "test", [0], False]
     assert figures["subjects"] == {"acdc": 2, "york": 1, "named_in": "lvedge/training/data/split.json"}
     acdc, york = figures["acdc"], figures["york"]
     assert acdc["mid_slices"] == 8  # two subjects, two slices, two phases
-    assert [acdc[name]["mean"] for name in ("coverage", "dice_cavity", "dice_myocardium")] == [0.0, 0.0, 0.0]
+    for clip in (acdc, acdc["warm"], acdc["hand_made"]):
+        assert clip["mid_slices"] == 8
+        found = [clip[name]["mean"] for name in ("coverage", "dice_cavity", "dice_myocardium")]
+        assert found == [0.0, 0.0, 0.0]
     # The means of the training subject, who is the same heart: only the phases differ.
     assert acdc["regressed"]["areas_mm2"] == acdc["geometric"]["areas_mm2"]
     assert [v["bias"] for v in acdc["regressed"]["per_index"].values()] == pytest.approx([0.0] * 11, abs=0.01)
@@ -198,8 +199,11 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
         1.0,
         0.0,
     ]
+    assert york["phase_error_live_second_beat"]["mean"] == 1.0
     assert york["complete_slices"] == 1
     assert figures["sunnybrook"]["frames"] == 0
+    assert figures["volumes"]["given"] == 0
+    assert sum(kind["returned"] for kind in figures["refusals"].values()) == 0
     lines = [json.loads(line, parse_constant=refuse) for line in slices.read_text().splitlines()]
     expected = [(u, k, p) for u in SPLIT.subjects("acdc", "test") for p in ("ED", "ES") for k in range(4)]
     assert [(s["subject"], s["slice_index"], s["phase"]) for s in lines] == expected
@@ -209,7 +213,7 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
 def test_a_network_that_reads_what_is_drawn_is_right(
     evaluated: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(evaluation_cli, "stepper_from_run", lambda _: PaintReader())
+    monkeypatch.setattr(fold, "stepper_from_run", lambda _: PaintReader())
     out = tmp_path / "figures.json"
     assert evaluated("--out", out, "--starts", 4) == 0
     figures = json.loads(out.read_text(encoding="utf-8"))
@@ -219,7 +223,13 @@ def test_a_network_that_reads_what_is_drawn_is_right(
     assert acdc["geometric"]["dims_mm"]["mean"] < 1.0
     assert acdc["locator"]["within_6mm"]["mean"] == acdc["septum"]["within_15deg"]["mean"] == 1.0
     # One frame late at either end of systole, wherever the beat begins.
-    assert york["phase_error_stored"]["mean"] == york["phase_error_random_start"]["mean"] == 0.1
+    errors = ("phase_error_stored", "phase_error_random_start", "phase_error_live_second_beat")
+    assert [york[name]["mean"] for name in errors] == [0.1, 0.1, 0.1]
+    assert acdc["septum"]["sector_confusion"]["mean"] == 0.0
+    assert acdc["hausdorff_mm"]["endocardium"]["max"]["mean"] < 3.6
+    assert acdc["warm"]["coverage"]["mean"] == acdc["hand_made"]["coverage"]["mean"] == 1.0
+    assert abs(acdc["warm_minus_cold"]["regressed"]["rwt_mm"]["mean"]) < 0.1
+    assert acdc["retest"]["shift"]["geometric"]["dims_mm"]["mean"] < 0.1
     assert (york["ed_off_median_frames"], york["es_off_median_frames"]) == (0.0, 0.0)
     assert york["dice_cavity"]["mean"] > 0.95
 
@@ -232,6 +242,7 @@ def test_the_limit_is_of_subjects_and_the_part_is_named(
         out = tmp_path / f"{part}.json"
         assert evaluated("--out", out, "--part", part, "--limit", limit, "--starts", 1) == 0
         figures = json.loads(out.read_text(encoding="utf-8"))
+        assert figures["partial"] is True
         found[part] = (figures["part"], figures["subjects"]["acdc"], figures["subjects"]["york"])
         command = figures["command"].split()
         assert command[0] == "lvedge-eval"
@@ -243,3 +254,135 @@ def test_no_subject_is_named_in_the_figures(evaluated: Callable[..., int], tmp_p
     out = tmp_path / "figures.json"
     assert evaluated("--out", out, "--starts", 1, "--limit", 1) == 0
     assert "patient" not in out.read_text(encoding="utf-8")
+
+
+def test_the_report_and_the_plots_are_written(
+    evaluated: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(fold, "stepper_from_run", lambda _: PaintReader())
+    out, page, plots = tmp_path / "figures.json", tmp_path / "deep" / "page.md", tmp_path / "plots"
+    assert evaluated("--out", out, "--markdown", page, "--plots", plots, "--starts", 1, "--limit", 1) == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert page.read_text(encoding="utf-8") == report(figures)
+    assert sorted(path.name for path in plots.iterdir()) == ["areas.png", "dims.png", "rwt.png"]
+    assert str(tmp_path) not in out.read_text(encoding="utf-8") + page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--run", "runs/a", "--limit", "2"], "lvedge-eval --run runs/a --limit 2"),
+        (["--data", "/some/where/data", "--out=/a/b.json"], "lvedge-eval --data data --out=b.json"),
+        ([], "lvedge-eval "),
+    ],
+)
+def test_the_command_is_kept_without_the_folders_of_absolute_paths(words: list[str], shown: str) -> None:
+    assert command_line(words) == shown
+
+
+# --- cross-validation ------------------------------------------------------------------------------
+
+FOLD_SPLITS = [
+    Split(
+        {
+            "train": {"acdc": ["patient001"], "york": ["1"]},
+            "watch": {"acdc": [], "york": []},
+            "test": {"acdc": [acdc], "york": [york]},
+        }
+    )
+    for acdc, york in (("patient003", "3"), ("patient004", "2"))
+]
+
+
+class Thick(PaintReader):
+    """Regresses every wall by this much more."""
+
+    more_px = 1.0
+
+    def replay(self, features: Floats, state: State) -> ReplayResult:
+        result = super().replay(features, state)
+        result.indices[:, DEFAULT_LAYOUT.rwt] += np.float32(self.more_px)
+        return result
+
+
+@pytest.fixture
+def cross_validated(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., int]:
+    """The command on two folds: the first one's network reads right, the other's walls are 2 mm too thick."""
+    for name, number in (("FOLDS", 2), ("ACDC_MID_SLICES", 8), ("YORK_SUBJECTS", 2)):
+        monkeypatch.setattr(cli, name, number)
+    monkeypatch.setattr(cli, "read_split", lambda **of: FOLD_SPLITS[of["fold"]])
+    readers = {"fold0": PaintReader(), "fold1": Thick()}
+    monkeypatch.setattr(fold, "stepper_from_run", lambda run: readers[run.name])
+    for name in readers:
+        (tmp_path / "cv" / name).mkdir(parents=True)
+
+    def evaluate(*args: object) -> int:
+        return main(
+            ["--data", str(folders[0]), "--folds", str(tmp_path / "cv"), "--starts", "1", *map(str, args)]
+        )
+
+    return evaluate
+
+
+def test_each_fold_is_measured_by_its_own_network_and_all_are_pooled(
+    cross_validated: Callable[..., int], tmp_path: Path, capsys: Capture
+) -> None:
+    found = {}
+    for name, only in (("all", []), ("first", ["--only", 0]), ("second", ["--only", 1])):
+        out = tmp_path / f"{name}.json"
+        assert cross_validated("--out", out, *only) == 0
+        found[name] = json.loads(out.read_text(encoding="utf-8"))
+    said = {name: figures["acdc"]["regressed"]["rwt_mm"] for name, figures in found.items()}
+    assert said["second"]["mean"] - said["first"]["mean"] == pytest.approx(2.0, abs=0.3)
+    assert said["all"]["mean"] == pytest.approx(
+        (said["first"]["mean"] + said["second"]["mean"]) / 2, abs=1e-3
+    )
+    assert [figures["acdc"]["mid_slices"] for figures in found.values()] == [8, 4, 4]
+    assert [figures["subjects"]["york"] for figures in found.values()] == [2, 1, 1]
+    assert [figures["folds"] for figures in found.values()] == [[0, 1], [0], [1]]
+    assert [figures["partial"] for figures in found.values()] == [False, True, True]
+    assert {figures["form"] for figures in found.values()} == {"cross-validation"}
+    lines = [line for line in capsys.readouterr().out.splitlines() if "cross-validation" in line]
+    assert [line.startswith("PARTIAL") for line in lines] == [False, True, True]
+
+
+def test_a_cross_validation_that_is_not_whole_is_refused(
+    cross_validated: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(cli, "ACDC_MID_SLICES", 1041)
+    assert cross_validated() == 2
+    assert line_of(capsys) == (
+        "8 different mid slices of acdc were scored cold, 8 in all, not 1041: the data set or the split is "
+        "not whole"
+    )
+    assert cross_validated("--only", 0) == 0
+
+
+def test_a_fold_that_was_not_trained_is_named(
+    cross_validated: Callable[..., int], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "cv" / "fold1").rmdir()
+    assert cross_validated() == 2
+    assert line_of(capsys).startswith(f"no run at {tmp_path / 'cv' / 'fold1'}: train it with lvedge-train")
+
+
+def test_all_slices_and_subjects_have_to_be_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, number in (("ACDC_MID_SLICES", 2), ("YORK_SUBJECTS", 1)):
+        monkeypatch.setattr(cli, name, number)
+    pair = (scored("a"), scored("b"))
+    whole = Scores(cold=(*pair, scored("c", mid=False)), warm=pair, hand_made=pair, beats=(beat("1"),) * 2)
+    check_complete(whole)
+    for changed, words in (
+        (
+            replace(whole, cold=(*pair, scored("a"))),
+            "2 different mid slices of acdc were scored cold, 3 in all",
+        ),
+        (replace(whole, warm=pair[:1]), "1 different mid slices of acdc were scored warm"),
+        (replace(whole, hand_made=()), "0 different mid slices of acdc were scored hand-made"),
+        (replace(whole, beats=(beat("1"), beat("2"))), "2 subjects of york were scored, not 1"),
+    ):
+        with pytest.raises(DataError, match=words):
+            check_complete(changed)

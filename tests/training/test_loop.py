@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,15 +93,26 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
 def test_the_checkpoint_and_the_log_in_full(tmp_path: Path) -> None:
     run(tmp_path)
     content = read_checkpoint(tmp_path / "stage.pt")
-    assert set(content) == {"about", "loop_config", "step", "seconds", "model", "weights", "optimiser"}
+    spent = {"step", "seconds", "core_seconds"}
+    assert set(content) == {"about", "loop_config", *spent, "model", "weights", "optimiser"}
     assert (content["about"], content["step"], content["loop_config"]["steps"]) == (7, 6, 6)
     lines = [json.loads(line) for line in (tmp_path / "stage.jsonl").read_text().splitlines()]
-    assert [set(line) for line in lines] == [{"step", "seconds", "rate", "loss_fit", "seen"}] * 3
+    assert [set(line) for line in lines] == [{*spent, "rate", "loss_fit", "seen"}] * 3
     assert [line["rate"] for line in lines] == [rate_at(step, CONFIG) for step in (1, 3, 5)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["stage.jsonl", "stage.pt"]
     (written,) = plot_logs(tmp_path)
     assert written == tmp_path / "stage.png"
     assert written.read_bytes().startswith(b"\x89PNG")
+
+
+def test_core_seconds_are_those_of_the_work_and_go_on_when_resumed(tmp_path: Path) -> None:
+    begun = time.process_time()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=4)
+    first = read_checkpoint(tmp_path / "stage.pt")["core_seconds"]
+    run(tmp_path)
+    whole = read_checkpoint(tmp_path / "stage.pt")["core_seconds"]
+    assert 0.0 < first < whole <= time.process_time() - begun
 
 
 def test_only_what_may_learn_learns(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from heart_samples import TINY  # noqa: E402
 
 from lvedge.indices import DEFAULT_LAYOUT  # noqa: E402
+from lvedge.network.config import NetworkConfig  # noqa: E402
 from lvedge.network.model import LeftVentricleNetwork  # noqa: E402
 from lvedge.phase import is_systole  # noqa: E402
 from lvedge.training.clips import BEAT_FRAMES, LEVELS, Clip, Walk, other_timing, york_walk  # noqa: E402
@@ -104,6 +105,10 @@ def test_a_clip_at_once_is_the_clip_step_by_step() -> None:
             state = out.state
             torch.testing.assert_close(values[:, t], out.indices, rtol=1e-5, atol=1e-3)
             torch.testing.assert_close(phase[:, t], out.phase_logits, rtol=1e-5, atol=1e-5)
+
+
+def test_no_clip_in_training_is_long_enough_to_reach_the_cells_limit() -> None:
+    assert ClipMix().longest <= NetworkConfig().cell_limit
 
 
 def test_a_network_that_always_says_systole_is_wrong_in_diastole() -> None:

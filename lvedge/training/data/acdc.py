@@ -80,6 +80,7 @@ def read_acdc(root: Path, subject: str) -> Iterator[Sample]:
                 has_rv=True,
                 phase=phase,
                 group=info["Group"],
+                slice_mm=float(zooms[2]),
             )
 
 

@@ -39,6 +39,7 @@ class Sample:
         has_epicardium: whether the myocardium was drawn.
         phase: "ED" or "ES", or None for a frame between them.
         group: the subject's diagnosis group, or None.
+        slice_mm: distance from slice to slice, or None where the source does not say.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Sample:
     has_epicardium: bool = True
     phase: str | None = None
     group: str | None = None
+    slice_mm: float | None = None
 
     @property
     def key(self) -> str:

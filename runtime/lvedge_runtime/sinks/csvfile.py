@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from lvedge.disk import part_path
 from lvedge.indices import Indices
 from lvedge.measurement import Measurement
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
-from lvedge_runtime.sinks.output import part_path, unwritable
+from lvedge_runtime.sinks.output import unwritable
 from lvedge_runtime.sinks.record import Record, frame_record, number
 
 _PLAIN = ("series", "slice", "frame", "time_ms", "measured", "reason")
+_SPACING = ("spacing_row_mm", "spacing_column_mm", "spacing_source")
 _VALUES = ("phase", "p_systole", "phase_settled", "quality", "wall_max_mm")
 _VIEW = ("centre_x_px", "centre_y_px", "septum_deg", "septum_inferred", "mm_per_px", "orientation")
 _RESULT = ("case", "label", "source", "caveat", "row", "severity", "distance")
@@ -65,6 +67,7 @@ class CsvSink(BaseSink):
             "latency_ms",
             "engine",
             "bundle",
+            *_SPACING,
         )
 
     def write(self, item: Item) -> None:
@@ -97,6 +100,7 @@ class CsvSink(BaseSink):
         row: Record = {name: record[name] for name in (*_PLAIN, *_VALUES, "mode", "engine", "bundle")}
         row |= self._columns_of(measurement.indices if measurement.measured else None)
         row |= self._columns_of(measurement.geometric if measurement.measured else None, "geometric_")
+        row |= dict(zip(_SPACING, (*record["spacing"]["mm"], record["spacing"]["source"]), strict=True))
         if record["view"] is not None:
             view = dict(record["view"])
             row["centre_x_px"], row["centre_y_px"] = view.pop("centre_px")

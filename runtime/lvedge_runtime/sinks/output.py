@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from lvedge import disk
 from lvedge.errors import SinkError
 
 
@@ -14,18 +14,10 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         SinkError: if it cannot be written.
     """
-    part = part_path(path)
     try:
-        part.write_bytes(data)
-        os.replace(part, path)
+        disk.write_whole(path, data, durable=False)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise unwritable(path, error) from error
-
-
-def part_path(path: Path) -> Path:
-    """Where a file is written until it is whole: a hidden neighbour, one per process."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def made_folder(target: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lvedge.frame import Rejected
+from lvedge.frame import Frame, Rejected
 from lvedge.indices import Indices
 from lvedge.measurement import Cycle, Finding, Measurement
 from lvedge.volume import StackVolumes
@@ -79,6 +79,11 @@ def view_record(measurement: Measurement) -> Record | None:
     }
 
 
+def spacing_record(frame: Frame) -> Record:
+    """The distances between pixels that all millimetres rest on, and who said so."""
+    return {"mm": numbers(frame.spacing_mm), "source": frame.spacing_source}
+
+
 def frame_record(measurement: Measurement, engine: str, bundle: str) -> Record:
     """The object of one frame; its value keys are None where the frame was not measured."""
     found = measurement if measurement.measured else None
@@ -88,6 +93,7 @@ def frame_record(measurement: Measurement, engine: str, bundle: str) -> Record:
         "slice": measurement.frame.slice_index,
         "frame": measurement.frame.frame_index,
         "time_ms": number(measurement.frame.time_ms),
+        "spacing": spacing_record(measurement.frame),
         "measured": measurement.measured,
         "reason": measurement.reason if measurement.measured else measurement.reason or "no reason given",
         **indices_record(found.indices if found else None),

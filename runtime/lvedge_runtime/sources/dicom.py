@@ -12,8 +12,7 @@ from lvedge_runtime.sources.dicom_image import Image, images_from_header, subjec
 from lvedge_runtime.sources.dicom_order import Stack, geometry_of_stack, name_of_series, stacks_from_images
 from lvedge_runtime.sources.dicom_pixels import pixels_from_image
 from lvedge_runtime.sources.naming import files_under
-from lvedge_runtime.sources.picture import size_fault
-from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, spacing_fault
+from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, grid_fault
 from lvedge_runtime.uri import Uri
 
 _NOT_PICTURES = frozenset({"DICOMDIR"})
@@ -123,10 +122,7 @@ class DicomSource(BaseSource):
             return f"{what}; the bundle was trained on {self.options.modality}"
         if not (image.rows and image.columns and header.pixel_tag):
             return "holds no picture"
-        if self.options.spacing_mm is None:
-            if image.spacing_mm is None:
-                return f"no PixelSpacing in the file: {ASK_FOR_SPACING}"
-            fault = spacing_fault(image.spacing_mm)
-            if fault:
-                return f"{fault}: {ASK_FOR_SPACING}"
-        return size_fault(image.rows, image.columns)
+        spacing_mm = self.options.spacing_mm or image.spacing_mm
+        if spacing_mm is None:
+            return f"no PixelSpacing in the file: {ASK_FOR_SPACING}"
+        return grid_fault(spacing_mm, (image.rows, image.columns))

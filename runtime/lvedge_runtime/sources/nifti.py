@@ -21,7 +21,7 @@ from lvedge.frame import Frame, Orientation, Rejected
 from lvedge_runtime.sources.geometry import LPS_TO_RAS, SeriesGeometry, geometry_from_spacing
 from lvedge_runtime.sources.naming import files_under, series_name, unique_name
 from lvedge_runtime.sources.picture import COLOUR, grey_from_array
-from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, spacing_fault
+from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, grid_fault
 from lvedge_runtime.uri import Uri
 
 LARGEST_BYTES = 4 * 2**30
@@ -108,7 +108,7 @@ class _Volume:
         self.array = _values(image)
         columns, rows, slices, frames = self.array.shape
         zooms = [abs(float(value)) for value in header["pixdim"][1:5]]
-        self.spacing_mm = options.spacing_mm or _spacing((zooms[1], zooms[0]))
+        self.spacing_mm = _spacing(options.spacing_mm or (zooms[1], zooms[0]), (rows, columns))
         between = zooms[2] if math.isfinite(zooms[2]) and zooms[2] > 0 else 1.0
         step = zooms[3] * _SECONDS.get(header.get_xyzt_units()[1], 0.0)
         plausible = frames > 1 and _FRAME_INTERVAL_MS[0] <= step <= _FRAME_INTERVAL_MS[1]
@@ -217,12 +217,12 @@ def _labels(array: NDArray[Any]) -> NDArray[Any] | None:
     return values
 
 
-def _spacing(spacing_mm: tuple[float, float]) -> tuple[float, float]:
+def _spacing(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> tuple[float, float]:
     if not all(math.isfinite(value) and value > 0 for value in spacing_mm):
         raise SourceError(f"no pixel spacing in the header: {ASK_FOR_SPACING}")
-    fault = spacing_fault(spacing_mm)
+    fault = grid_fault(spacing_mm, shape)
     if fault:
-        raise SourceError(f"{fault}: {ASK_FOR_SPACING}")
+        raise SourceError(fault)
     return spacing_mm
 
 

@@ -21,7 +21,7 @@ from lvedge_runtime.sources.dicom_image import orientation_from_numbers
 from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing, geometry_from_tags
 from lvedge_runtime.sources.naming import series_name
 from lvedge_runtime.sources.picture import grey_from_array
-from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, spacing_fault
+from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, grid_fault
 from lvedge_runtime.uri import Uri
 
 LARGEST_BYTES = 4 * 2**30
@@ -103,6 +103,9 @@ class _Archive:
         self.series = series_name(str(entries["series"].reshape(-1)[0])) if "series" in entries else ""
         self.series = self.series or series_name(path.stem)
         self.spacing_mm = options.spacing_mm or _spacing(entries.get("spacing_mm"))
+        fault = grid_fault(self.spacing_mm, (frames.shape[2], frames.shape[3]))
+        if fault:
+            raise SourceError(fault)
         self.orientation = _orientation(entries.get("orientation"))
         self._positions = _numbers(entries, "position", ((3,), (slices, 3)), (slices, 3))
         self._times = _numbers(entries, "time_ms", ((count,), (slices, count)), (slices, count))
@@ -156,9 +159,6 @@ def _spacing(value: NDArray[Any] | None) -> tuple[float, float]:
     if value.dtype.kind not in "uif" or value.size not in {1, 2}:
         raise SourceError(f"'spacing_mm' is not one or two numbers: {ASK_FOR_SPACING}")
     row, column = float(value.reshape(-1)[0]), float(value.reshape(-1)[-1])
-    fault = spacing_fault((row, column))
-    if fault:
-        raise SourceError(f"{fault}: {ASK_FOR_SPACING}")
     return row, column
 
 

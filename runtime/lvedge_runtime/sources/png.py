@@ -18,7 +18,7 @@ from lvedge_runtime.sources.geometry import geometry_from_spacing
 from lvedge_runtime.sources.naming import files_under, series_name, unique_name
 from lvedge_runtime.sources.opencv import read_picture
 from lvedge_runtime.sources.picture import grey_from_array
-from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions
+from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, grid_fault
 from lvedge_runtime.uri import Uri
 
 _SLICE = re.compile(r"(?<![a-z])(?:slice|sl|s|z)[_-]?([0-9]+)(?![0-9])", re.IGNORECASE)
@@ -70,6 +70,9 @@ class PngSource(BaseSource):
                 for frame_index, picture in enumerate(pictures):
                     try:
                         pixels = grey_from_array(read_picture(picture.path))
+                        fault = grid_fault(spacing, (pixels.shape[0], pixels.shape[1]))
+                        if fault:
+                            raise SourceError(fault)
                     except SourceError as err:
                         yield Rejected(picture.item, str(err), series)
                         continue

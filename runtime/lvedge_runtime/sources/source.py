@@ -11,9 +11,16 @@ from typing import Protocol, TypeVar
 from lvedge.errors import SourceError, UsageError
 from lvedge.frame import Frame, Rejected, Subject
 from lvedge_runtime.sources.geometry import SeriesGeometry
+from lvedge_runtime.sources.picture import size_fault
 
 SPACING_RANGE_MM = (0.3, 5.0)
 """Plausible distances between pixels of a cardiac MR picture."""
+
+MOST_UNEVEN = 2.0
+"""Rows and columns lie at most this many times further apart than each other."""
+
+FIELD_RANGE_MM = (40.0, 700.0)
+"""Sides of a picture that can hold a heart, a child's too, and that fit into the widest bore."""
 
 ASK_FOR_SPACING = "give --spacing-mm ROW[,COL]"
 
@@ -117,10 +124,39 @@ class BaseSource:
 def spacing_fault(spacing_mm: tuple[float, float]) -> str | None:
     """Why a (row, column) spacing cannot be meant, or None."""
     low, high = SPACING_RANGE_MM
-    if all(math.isfinite(value) and low <= value <= high for value in spacing_mm):
-        return None
-    row, column = spacing_mm
-    return f"a pixel spacing of {row:g} x {column:g} mm is implausible, expected {low:g} to {high:g} mm"
+    if not all(math.isfinite(value) and low <= value <= high for value in spacing_mm):
+        return f"{_spacing_words(spacing_mm)} is implausible, expected {low:g} to {high:g} mm"
+    if max(spacing_mm) > MOST_UNEVEN * min(spacing_mm):
+        expected = f"expected rows and columns at most {MOST_UNEVEN:g}:1"
+        return f"{_spacing_words(spacing_mm)} is implausible, {expected}"
+    return None
+
+
+def grid_fault(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> str | None:
+    """Why a picture of this grid is not measured, or None.
+
+    A picture does not show a wrong spacing: what cannot be is refused here, what merely is wrong is not seen.
+
+    Args:
+        spacing_mm: (row, column).
+        shape: (rows, columns).
+    """
+    fault = size_fault(*shape)
+    if fault:
+        return fault
+    fault = spacing_fault(spacing_mm)
+    low, high = FIELD_RANGE_MM
+    height, width = (side * mm for side, mm in zip(shape, spacing_mm, strict=True))
+    if fault is None and not all(low <= side <= high for side in (height, width)):
+        fault = (
+            f"{_spacing_words(spacing_mm)} is implausible, it makes a picture of "
+            f"{width:.0f} x {height:.0f} mm, expected {low:g} to {high:g} mm"
+        )
+    return f"{fault}: {ASK_FOR_SPACING}" if fault else None
+
+
+def _spacing_words(spacing_mm: tuple[float, float]) -> str:
+    return f"a pixel spacing of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm"
 
 
 def spacing_from_text(text: str) -> tuple[float, float]:

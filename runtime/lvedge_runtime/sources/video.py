@@ -19,7 +19,7 @@ from lvedge_runtime.sources.geometry import geometry_from_spacing
 from lvedge_runtime.sources.naming import series_name
 from lvedge_runtime.sources.opencv import open_video, quiet_opencv
 from lvedge_runtime.sources.picture import grey_from_array
-from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions
+from lvedge_runtime.sources.source import ASK_FOR_SPACING, BaseSource, SourceOptions, grid_fault
 from lvedge_runtime.uri import Uri
 
 
@@ -51,7 +51,7 @@ class _CaptureSource(BaseSource):
             self._capture = None
 
     def _frames(self, length: int | None, interval_ms: float | None) -> Iterator[Frame | Rejected]:
-        """Frame by frame; colour in the first refuses the whole, a later fault its frame only."""
+        """Frame by frame; a fault of the first refuses the whole, a later one its frame only."""
         spacing = self.options.spacing_mm or (1.0, 1.0)
         index, begin = 0, time.perf_counter()
         while self._capture is not None:
@@ -66,6 +66,9 @@ class _CaptureSource(BaseSource):
             origin = f"{self.what} frame {index}"
             try:
                 pixels = grey_from_array(array)
+                fault = grid_fault(spacing, (pixels.shape[0], pixels.shape[1]))
+                if fault:
+                    raise SourceError(fault)
             except SourceError as err:
                 yield Rejected(origin if index else self.what, str(err), self.series)
                 if index == 0:

@@ -14,8 +14,17 @@ from painted_hearts import PaintReader, painted_stack
 
 from lvedge.phantom import NEGATIVE_KINDS
 from lvedge.quality import DEFAULT_QUALITY
+from lvedge.training.evaluation.refusal import (
+    CROP_MM,
+    SEEDS,
+    Refusal,
+    beside_the_lv,
+    phantom_pictures,
+    pictures_of,
+    refusal_figures,
+    score_refusals,
+)
 from lvedge.training.negatives import PHANTOM_SEEDS
-from lvedge.training.refusal import CROP_MM, SEEDS, beside_the_lv, refusals
 
 
 def test_a_part_beside_the_lv_holds_none_of_it() -> None:
@@ -41,18 +50,27 @@ def test_there_may_be_no_room_beside_the_lv() -> None:
 
 
 def test_every_kind_is_counted() -> None:
-    stack = painted_stack(5)
-    counts = refusals(PaintReader(), DEFAULT_QUALITY, stack)
-    kinds = {f"phantom: {kind.replace('_', ' ')}" for kind in NEGATIVE_KINDS}
-    assert kinds < set(counts)
-    assert set(counts) - kinds <= {"beside the LV", "cut across"}
-    for kind in kinds:
-        assert counts[kind][0] == len(SEEDS)
-    assert counts["cut across"][0] == 4  # two phases, two directions
-    assert all(0 <= returned <= shown for shown, returned in counts.values())
-    assert counts["phantom: blank"][1] == 0
+    refusals = score_refusals(PaintReader(), DEFAULT_QUALITY, pictures_of(painted_stack(5)))
+    counts = {r.kind: r for r in refusals}
+    assert set(counts) <= {"beside the LV", "cut across"}
+    assert counts["cut across"].shown == 4  # two phases, two directions
     # The reader takes painted grey levels for labels, so that a cut through a painted heart shows it one.
-    assert counts["cut across"][1] > 0
+    assert 0 < counts["cut across"].returned <= 4
+
+
+def test_the_phantom_s_pictures_are_of_every_kind() -> None:
+    refusals = score_refusals(PaintReader(), DEFAULT_QUALITY, phantom_pictures())
+    assert [r.kind for r in refusals] == [f"phantom: {kind.replace('_', ' ')}" for kind in NEGATIVE_KINDS]
+    assert {r.shown for r in refusals} == {len(SEEDS)}
+    assert refusals[0].returned == 0  # blank
+
+
+def test_figures_add_up_over_subjects() -> None:
+    figures = refusal_figures([Refusal("a", 4, 1), Refusal("b", 2, 0), Refusal("a", 6, 2)])
+    assert figures == {
+        "a": {"shown": 10, "returned": 3, "refused": 0.7},
+        "b": {"shown": 2, "returned": 0, "refused": 1.0},
+    }
 
 
 def test_no_picture_of_the_phantom_was_trained_on() -> None:
