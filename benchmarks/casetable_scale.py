@@ -1,9 +1,9 @@
 """How a look-up in the case table grows with its rows: 1,000,000 against 1,000, with the same expected hits.
 
-    python benchmarks/casetable_scale.py --out benchmarks/results/casetable_scale.json
+    python -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
-Makes the tables in --folder where they are not there yet, then asks the small and the large one in turn with
-the same values. One thread; medians; the intervals are bootstrapped over the queries.
+Makes the tables, then asks the small and the large one in turn with the same values. One thread; medians; the
+intervals are bootstrapped over the queries.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
 
+from benchmarks.provenance import ROOT, provenance
 from lvedge.casetable import CaseTable, cycle_names, open_case_table
 from lvedge.casetable.content import Content, write_content
 from lvedge.casetable.reference import Reference, Search, features_from_references
 from lvedge.casetable.rule import Condition, Rule, Scope
 from lvedge.casetable.schema import rewritten
 
+MEASURES = ["benchmarks/casetable_scale.py", "lvedge/casetable"]
+OURSELVES = (sys.executable, "-m", "benchmarks.casetable_scale")
 SIZES = (1_000, 1_000_000)
 HITS_A_SET = 0.25
 RANGE = 100.0
@@ -95,7 +98,7 @@ def make(folder: Path, kind: str, count: int) -> Path:
     """The table of one kind and size; made in a process of its own, whose memory then is not ours."""
     path = folder / f"{kind}-{count}.sqlite"
     if not path.exists():
-        subprocess.run([sys.executable, __file__, "--make", kind, str(count), "--folder", folder], check=True)
+        subprocess.run([*OURSELVES, "--make", kind, str(count), "--folder", folder], check=True, cwd=ROOT)
     return path
 
 
@@ -118,7 +121,7 @@ def queries(kind: str, count: int, names: tuple[str, ...]) -> list[dict[str, flo
 
 def first_look_up(path: Path) -> dict[str, float]:
     """Of a process of its own, files in the page cache: opening, the first look-up, memory after 2,000."""
-    command = [sys.executable, __file__, "--first", str(path)]
+    command = [*OURSELVES, "--first", str(path)]
     runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(5)]
     return {key: round(statistics.median(run[key] for run in runs), 2) for key in runs[0]}
 
@@ -186,33 +189,29 @@ def compare(kind: str, folder: Path, rounds: int) -> dict[str, object]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--folder", type=Path, default=Path("build/casetable_scale"), help="for the tables")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3000, help="queries of each table")
-    parser.add_argument("--out", type=Path, metavar="JSON")
+    parser.add_argument("--out", type=Path, metavar="JSON", help="the JSON to write (default: only print)")
+    parser.add_argument("--folder", type=Path, help="where the tables are kept (default: they are not)")
     parser.add_argument("--make", nargs=2, metavar=("KIND", "ROWS"), help="only make this table")
     parser.add_argument("--first", type=Path, metavar="TABLE", help="only open this table and ask it")
     options = parser.parse_args()
     if options.first:
         say_first(options.first)
         return
-    options.folder.mkdir(parents=True, exist_ok=True)
     if options.make:
         kind, count = options.make[0], int(options.make[1])
         write(options.folder / f"{kind}-{count}.sqlite", kind, count)
         return
-    git = ["git", "rev-parse", "HEAD"]
-    results: dict[str, object] = {
-        "command": "python benchmarks/casetable_scale.py " + " ".join(sys.argv[1:]),
-        "commit": subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip(),
-        "machine": {"python": platform.python_version(), "cpus": os.cpu_count()},
-        "load_before": round(os.getloadavg()[0], 2),
-        **{kind: compare(kind, options.folder, options.rounds) for kind in ("rules", "neighbours")},
-    }
-    text = json.dumps(results, indent=1) + "\n"
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    command = f"python -m benchmarks.casetable_scale --rounds {options.rounds}"
+    head = provenance(command, MEASURES) if options.out else None
+    with TemporaryDirectory() as name:
+        folder = (options.folder or Path(name)).absolute()
+        found = {kind: compare(kind, folder, options.rounds) for kind in ("rules", "neighbours")}
+    if head:
+        record = {**head, "cpus": os.cpu_count(), "load": round(os.getloadavg()[1], 1), "results": found}
+        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,24 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lvedge.casetable.tree import MAX_AXES, MEND, SMALLEST, insert_box, meets_box
+from lvedge.casetable.tree import (
+    MAX_AXES,
+    MEND,
+    SMALLEST,
+    Floats,
+    Integers,
+    blocks,
+    create_tree,
+    fill_tree,
+    meets_box,
+)
 from lvedge.errors import CaseTableError
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 PAGE_CASES = 256
 """Most points of a page: measured, a good size for a thousand points and for a million."""
@@ -198,8 +203,10 @@ def write_pages(
         groups: of the points, [N].
         values: of the points, [N, D]; N may be 0.
     """
-    for table in ("reference_direction", "reference_page", "reference_tree"):
+    for table in ("reference_direction", "reference_page"):
         connection.execute(f"DELETE FROM {table}")
+    connection.execute("DROP TABLE reference_tree")
+    connection.execute(create_tree("reference_tree", MAX_AXES))
     if not numbers.size:
         return
     points = (values - mean) * scale
@@ -216,10 +223,18 @@ def write_pages(
     places[:, : directions.shape[1]] = np.clip(points @ directions, -_FAR, _FAR)
     cases = np.zeros(numbers.size, _record(mean.size))
     cases["number"], cases["group"], cases["values"] = numbers, groups, values
-    for page, members in enumerate(_blocks(places), start=1):
-        connection.execute("INSERT INTO reference_page VALUES (?, ?)", (page, cases[members].tobytes()))
-        box = np.stack((places[members].min(axis=0), places[members].max(axis=0)), axis=1)
-        connection.execute(insert_box("reference_tree", MAX_AXES), (page, *box.ravel().tolist()))
+    pages = list(blocks(places, PAGE_CASES))
+    connection.executemany(
+        "INSERT INTO reference_page VALUES (?, ?)",
+        ((page, cases[members].tobytes()) for page, members in enumerate(pages, start=1)),
+    )
+    fill_tree(
+        connection,
+        "reference_tree",
+        np.arange(1, len(pages) + 1),
+        np.array([places[members].min(axis=0) for members in pages]),
+        np.array([places[members].max(axis=0) for members in pages]),
+    )
 
 
 def _record(size: int) -> np.dtype[np.void]:
@@ -260,18 +275,3 @@ def _read_directions(connection: sqlite3.Connection, size: int) -> Floats:
     if not np.linalg.norm(directions, 2) <= 1.0 + _ROUNDING / 2:
         raise CaseTableError(f"table 'reference_direction' was altered: {MEND}")
     return directions
-
-
-def _blocks(places: Floats) -> Iterator[Integers]:
-    """Indices of the points of each page, ascending: halved along the longest side until they fit a page."""
-    waiting = [np.arange(len(places))]
-    while waiting:
-        block = waiting.pop()
-        pages = -(-block.size // PAGE_CASES)
-        if pages == 1:
-            yield np.sort(block)
-            continue
-        axis = np.ptp(places[block], axis=0).argmax()
-        ordered = block[np.argsort(places[block, axis], kind="stable")]
-        half = block.size * (pages // 2) // pages
-        waiting += (ordered[half:], ordered[:half])

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvedge.casetable.page import Floats, Integers, Near, Pages, write_pages
+from lvedge.casetable.page import Near, Pages, write_pages
 from lvedge.casetable.rule import ANY, RULE_LEVELS, SEVERITIES, FieldError
 from lvedge.casetable.ruleset import DISCLAIMER, LEVEL_UNKNOWN_NOTE
 from lvedge.casetable.schema import open_in_memory
+from lvedge.casetable.tree import Floats, Integers
 from lvedge.errors import CaseTableError
 from lvedge.measurement import Finding
 

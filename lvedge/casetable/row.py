@@ -10,18 +10,22 @@ from lvedge.casetable.rule import Condition, FieldError, Rule, Scope
 from lvedge.errors import CaseTableError
 from lvedge.indices import IndexLayout
 
+_SELECT_RULE = """SELECT rule.*, condition.* FROM rule LEFT JOIN condition ON condition.rule = rule.number
+    WHERE rule.number = ?"""
+_FIELDS = 13
+
 
 def read_rule(connection: sqlite3.Connection, number: int, layout: IndexLayout) -> Rule:
-    """One rule, checked again.
+    """One rule, checked again; its conditions in any order.
 
     Raises:
         CaseTableError: if the file has no such rule, or it cannot stand.
     """
-    row = connection.execute("SELECT * FROM rule WHERE number = ?", (number,)).fetchone()
-    if row is None:
+    rows = connection.execute(_SELECT_RULE, (number,)).fetchall()
+    if not rows:
         raise CaseTableError(f"rule {number} is missing: make the table again from its CSV files")
-    conditions = connection.execute("SELECT * FROM condition WHERE rule = ? ORDER BY rowid", (number,))
-    return rule_from_row(row, tuple(map(condition_from_row, conditions)), layout)
+    conditions = tuple(condition_from_row(row[_FIELDS:]) for row in rows if row[_FIELDS] is not None)
+    return rule_from_row(rows[0][:_FIELDS], conditions, layout)
 
 
 def row_from_rule(rule: Rule) -> tuple[object, ...]:

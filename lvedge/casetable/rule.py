@@ -83,12 +83,6 @@ class Condition:
         if self.lower > self.upper or (self.lower == self.upper and not closed):
             raise FieldError("conditions", f"no number satisfies '{self}': exchange or widen the bounds")
 
-    def holds(self, number: float) -> bool:
-        """Whether the number lies in the interval; one that is not finite lies in none."""
-        above = number > self.lower or (self.lower_inclusive and number == self.lower)
-        below = number < self.upper or (self.upper_inclusive and number == self.upper)
-        return above and below and math.isfinite(number)
-
     def __str__(self) -> str:
         low_op = "<=" if self.lower_inclusive else "<"
         high_op = "<=" if self.upper_inclusive else "<"

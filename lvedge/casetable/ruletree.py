@@ -2,7 +2,7 @@
 
 A tree is asked with a point and gives the rules whose box may hold it. It keeps single precision and at most
 five values, so that what it gives is judged again by the rule itself; it leaves no rule out, since a bound
-and a value are placed on an axis by the same monotone function and SQLite rounds a box outwards.
+and a value are placed on an axis by the same monotone function and a box is rounded outwards.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from sys import float_info
 
+import numpy as np
+
 from lvedge.casetable.rule import ANY, Rule, Scope
-from lvedge.casetable.tree import MAX_AXES, MEND, SMALLEST, create_tree, insert_box
+from lvedge.casetable.tree import MAX_AXES, MEND, SMALLEST, create_tree, fill_tree
 from lvedge.errors import CaseTableError
 
 _TREES_A_STATEMENT = 100  # SQLite joins at most 500 selects
@@ -38,7 +40,9 @@ class Axis:
 
     def place(self, number: float) -> float:
         """The place of a number or a bound that is not NaN; grows with it, or stays the same."""
-        place = min(max((number - self.origin) * self.scale, _BELOW), _ABOVE)
+        place = (number - self.origin) * self.scale
+        if not _BELOW < place < _ABOVE:
+            return _BELOW if place < 0.0 else _ABOVE
         return 0.0 if -SMALLEST < place < SMALLEST else place
 
 
@@ -101,9 +105,9 @@ def write_rule_trees(connection: sqlite3.Connection, rules: Iterable[Rule]) -> N
             ((number, k, *astuple(axis)) for k, axis in enumerate(axes)),
         )
         connection.execute(create_tree(_tree(number), len(axes)))
-        connection.executemany(
-            insert_box(_tree(number), len(axes)), ((rule.number, *_box(rule, axes)) for rule in members)
-        )
+        boxes = np.array([_box(rule, axes) for rule in members])
+        numbers = np.array([rule.number for rule in members])
+        fill_tree(connection, _tree(number), numbers, boxes[:, ::2], boxes[:, 1::2])
 
 
 def check_rule_trees(connection: sqlite3.Connection, rules: Sequence[Rule]) -> None:
