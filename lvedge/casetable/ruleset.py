@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
-from sys import float_info
-from typing import NamedTuple
 
-from lvedge.casetable.row import read_rule
+from lvedge.casetable.row import Bounds, read_bounds, read_rule
 from lvedge.casetable.rule import ADULT_YEARS, ANY, SEXES, Rule, Scope
 from lvedge.casetable.ruletree import RuleTrees
 from lvedge.frame import Subject
@@ -26,8 +24,6 @@ SEX_UNKNOWN_NOTE = "The sex is unknown: rules for women or for men were left out
 
 LEVELS = ("mid", "basal_or_apical", "unknown")
 
-Bounds = tuple[tuple[str, float, float], ...]
-
 _KEPT_RULES = 1024
 
 
@@ -40,21 +36,6 @@ def slice_level(slice_index: int, slice_count: int | None) -> str:
     if slice_count is None or slice_count < 3:
         return "unknown"
     return "mid" if 0.2 <= slice_index / (slice_count - 1) <= 0.8 else "basal_or_apical"
-
-
-class _Judged(NamedTuple):
-    """A rule as it is judged.
-
-    Args:
-        rule: the rule.
-        rank: its place in the order of results, the lowest first.
-        bounds: its conditions, made inclusive and finite: an exclusive bound is moved by one unit in the last
-            place, which is exact.
-    """
-
-    rule: Rule
-    rank: tuple[int, bool, bool, int]
-    bounds: Bounds
 
 
 class RuleSet:
@@ -71,8 +52,9 @@ class RuleSet:
 
     def __init__(self, connection: sqlite3.Connection, scope: Scope, layout: IndexLayout) -> None:
         self._trees = RuleTrees(connection, scope)
-        self._judged = lru_cache(maxsize=_KEPT_RULES)(
-            lambda number: _judged(read_rule(connection, number, layout))
+        self._bounds = lru_cache(maxsize=_KEPT_RULES)(partial(read_bounds, connection))
+        self._ranked = lru_cache(maxsize=_KEPT_RULES)(
+            lambda number: _ranked(read_rule(connection, number, layout))
         )
         self._finding = lru_cache(maxsize=_KEPT_RULES)(self._made_finding)
         fallbacks = [
@@ -98,9 +80,11 @@ class RuleSet:
         phase_name = None if phase is None else phase.value
         held = []
         for number in self._trees.candidates(features):
-            judged = self._judged(number)
-            if _is_met(judged.bounds, features) and _is_for(judged.rule, phase_name, subject, level):
-                held.append((judged.rank, number))
+            if not _is_met(self._bounds(number), features):
+                continue
+            rank, rule = self._ranked(number)
+            if _is_for(rule, phase_name, subject, level):
+                held.append((rank, number))
         held.sort()
         numbers = [number for _, number in held]
         if not held:
@@ -111,7 +95,7 @@ class RuleSet:
         return tuple(self._finding(number, age_note, level == "unknown", has_sex) for number in numbers)
 
     def _made_finding(self, number: int, age_note: str, level_unknown: bool, has_sex: bool) -> Finding:
-        rule = self._judged(number).rule
+        _, rule = self._ranked(number)
         notes = [DISCLAIMER]
         if rule.caveat:
             notes.append(rule.caveat)
@@ -133,17 +117,9 @@ class RuleSet:
         )
 
 
-def _judged(rule: Rule) -> _Judged:
-    rank = (-rule.severity, rule.modality == "echo", rule.sex == ANY, rule.number)
-    bounds = tuple(
-        (
-            c.value,
-            max(c.lower if c.lower_inclusive else math.nextafter(c.lower, math.inf), -float_info.max),
-            min(c.upper if c.upper_inclusive else math.nextafter(c.upper, -math.inf), float_info.max),
-        )
-        for c in rule.conditions
-    )
-    return _Judged(rule, rank, bounds)
+def _ranked(rule: Rule) -> tuple[tuple[int, bool, bool, int], Rule]:
+    """A rule with its place in the order of results, the lowest first."""
+    return (-rule.severity, rule.modality == "echo", rule.sex == ANY, rule.number), rule
 
 
 def _is_met(bounds: Bounds, features: Mapping[str, float]) -> bool:

@@ -20,7 +20,6 @@ CHECKED_AT_OPENING_BYTES = 4 << 20
 
 _MAGIC = b"SQLite format 3\x00"
 _WRITING_CACHE_KIB = 64 << 10
-_MAPPED_BYTES = 1 << 40  # all of it, or as much as SQLite was built to map
 
 
 @dataclass(frozen=True)
@@ -178,8 +177,6 @@ def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
             connection.execute("PRAGMA query_only = ON")
-            if path.stat().st_size > CHECKED_AT_OPENING_BYTES:  # a look-up reads it in many places
-                connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
             connection.execute("BEGIN")
             _check_marks(connection, path)
             _check_schema(connection, path)
