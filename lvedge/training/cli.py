@@ -19,7 +19,17 @@ from lvedge.training.argument import whole_number
 from lvedge.training.augment import AugmentConfig
 from lvedge.training.checkpoint import read_network
 from lvedge.training.clips import acdc_clips, york_clips
-from lvedge.training.data import FOLDS, Sample, Split, data_root, read_acdc, read_split, read_york
+from lvedge.training.data import (
+    BUT_FOLD,
+    FOLDS,
+    TRAINING,
+    Sample,
+    Split,
+    data_root,
+    read_acdc,
+    read_split,
+    read_york,
+)
 from lvedge.training.judging import auroc, fit_presence, fit_quality, judged_frames
 from lvedge.training.locating import train_locator
 from lvedge.training.loop import LoopConfig
@@ -61,6 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="which fold is left out (default: 0, the hold-out)",
     )
+    parser.add_argument(
+        "--training",
+        choices=TRAINING,
+        default=BUT_FOLD,
+        help="who is trained on: all but the fold (default), all there are, for a bundle that ships, or one "
+        "source, to be measured on the other",
+    )
     parser.add_argument("--steps", type=whole_number(1), metavar="N", help="optimiser steps of the stage")
     parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of everything random")
     parser.add_argument(
@@ -88,7 +105,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         plot_logs(folder)
         return
     root = data_root(options.data)
-    split = read_split(fold=options.fold)
+    split = read_split(fold=options.fold).trained_on(options.training)
     if stage == "quality":
         _fit(folder, root, split)
         return
@@ -133,7 +150,8 @@ def _fit(folder: Path, root: Path, split: Split) -> None:
     subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
     frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
     features, gross = frames.features[frames.judged], frames.gross[frames.judged]
-    model = replace(fit_quality(features, gross), presence=fit_presence(frames))
+    quality = fit_quality(features, gross, frames.as_is[frames.judged])
+    model = replace(quality, presence=fit_presence(frames))
     said = np.array([model.quality(row) for row in features])
     parted = auroc(said, gross)
     fitted = {

@@ -40,7 +40,7 @@ from lvedge.training.scoring import frame_of_sample, truth_of
 RIDGE = 1.0
 ROUNDS = 50
 FLAGGED = 0.1
-"""The worst tenth of the frames that quality was fitted on is flagged."""
+"""The worst tenth of the frames that quality was fitted on is flagged; degraded ones do not count there."""
 
 MISSED = 0.005
 """Share of the mid slices that presence was fitted on, degraded ones too, that are given up as unlikely."""
@@ -67,6 +67,7 @@ class JudgedFrames(NamedTuple):
         mid: [n] whether it was a mid slice.
         judged: [n] whether its values can be judged; an LV without a drawn RV has no truth by sector.
         gross: [n] whether a value came out grossly wrong, or there was no LV; false where it is not judged.
+        as_is: [n] whether the frame was not degraded.
     """
 
     features: FloatArray
@@ -74,6 +75,7 @@ class JudgedFrames(NamedTuple):
     mid: NDArray[np.bool_]
     judged: NDArray[np.bool_]
     gross: NDArray[np.bool_]
+    as_is: NDArray[np.bool_]
 
 
 def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) -> JudgedFrames:
@@ -87,7 +89,7 @@ def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) ->
     stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         stacks[sample.subject, sample.phase or ""].append(sample)
-    features, is_lv, mid, judged, gross = [], [], [], [], []
+    features, is_lv, mid, judged, gross, as_is = [], [], [], [], [], []
     rng = np.random.default_rng(seed)
     for members in stacks.values():
         for degrade in (False, True):
@@ -107,7 +109,8 @@ def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) ->
                 mid.append(sample.is_mid_slice)
                 judged.append(not sample.has_lv or bool(np.isfinite(truth).all()))
                 gross.append(not sample.has_lv or indices is None or is_gross(indices.vector, truth))
-    flags = (np.array(flag, dtype=bool) for flag in (is_lv, mid, judged, gross))
+                as_is.append(not degrade)
+    flags = (np.array(flag, dtype=bool) for flag in (is_lv, mid, judged, gross, as_is))
     return JudgedFrames(np.array(features).reshape(-1, len(FEATURES)), *flags)
 
 
@@ -134,18 +137,21 @@ def degraded(frame: Frame, rng: np.random.Generator) -> Frame:
     return replace(frame, pixels=np.ascontiguousarray(pixels, dtype=np.float32))
 
 
-def fit_quality(features: FloatArray, gross: NDArray[np.bool_]) -> QualityModel:
+def fit_quality(
+    features: FloatArray, gross: NDArray[np.bool_], as_is: NDArray[np.bool_] | None = None
+) -> QualityModel:
     """The quality model, without presence.
 
     Args:
         features: [n, F] of judged frames.
         gross: [n].
+        as_is: [n] the frames whose worst tenth is flagged; all where None.
 
     Raises:
         DataError: if there is no frame to fit to.
     """
     model = _fitted(features, ~gross)
-    said = np.array([model.probability(row) for row in features])
+    said = np.array([model.probability(row) for row in features[slice(None) if as_is is None else as_is]])
     return QualityModel(model.weights, model.bias, float(np.quantile(said, FLAGGED)))
 
 

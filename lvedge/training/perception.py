@@ -94,7 +94,7 @@ class SliceSampler:
 
     def draw(self, rng: np.random.Generator) -> PreparedSlice:
         chance = rng.random()
-        if chance < self.mix.york and self.york:
+        if self.york and (chance < self.mix.york or not self.with_lv):
             subject = self.york[rng.integers(len(self.york))]
             return subject[rng.integers(len(subject))]
         if chance < self.mix.york + self.mix.empty and self.empty:

@@ -234,7 +234,7 @@ def draw_clips(
     length = 1 if rng.random() < mix.single else min(frames * beats, mix.longest)
     features, values, systole, nominal = [], [], [], []
     for _ in range(batch):
-        is_york = bool(york) and rng.random() < mix.york
+        is_york = bool(york) and (not acdc or rng.random() < mix.york)
         subjects = york if is_york else acdc
         subject = subjects[rng.integers(len(subjects))]
         clip = subject[rng.integers(len(subject))]

@@ -227,14 +227,23 @@ def scores(retrieved: Sequence[tuple[SliceBeat, str]]) -> dict[str, object]:
         "coverage": _share(case != NO_COMPARISON for _, case in slices),
         "slice_accuracy": _share(a == b for a, b in slices),
         "subject_accuracy": _share(a == b for a, b in voted),
-        "left_ventricle_slice_accuracy": _share(_seen(a) == _seen(b) for a, b in slices),
-        "left_ventricle_subject_accuracy": _share(_seen(a) == _seen(b) for a, b in voted),
+        "left_ventricle_slice_accuracy": _share(
+            left_ventricle_group(a) == left_ventricle_group(b) for a, b in slices
+        ),
+        "left_ventricle_subject_accuracy": _share(
+            left_ventricle_group(a) == left_ventricle_group(b) for a, b in voted
+        ),
         "slices_by_true_and_retrieved_group": confusion,
     }
 
 
-def _seen(case: str) -> str:
+def left_ventricle_group(case: str) -> str:
+    """The group as far as the left ventricle shows it: RV counts as NOR."""
     return "NOR" if case == "RV" else case
+
+
+def _look_alike(true: str, retrieved: str) -> bool:
+    return left_ventricle_group(true) == left_ventricle_group(retrieved)
 
 
 def _share(hits: Iterable[bool]) -> float:

@@ -355,6 +355,33 @@ def test_each_subject_is_measured_once_and_stands_in_one_part_of_each_fold() -> 
             assert split.subjects(source, "watch")
 
 
+def test_a_training_on_all_leaves_nobody_to_measure() -> None:
+    split = read_split(fold=2)
+    whole = split.trained_on("all")
+    for source in ("acdc", "york"):
+        assert sorted(whole.subjects(source, "train")) == sorted(split.subjects(source, *PARTS))
+        assert whole.subjects(source, "test") == []
+        assert whole.subjects(source, "watch") == split.subjects(source, "watch")
+    assert split.trained_on("fold") is split
+
+
+@pytest.mark.parametrize(("source", "other"), [("acdc", "york"), ("york", "acdc")])
+def test_a_training_on_one_source_leaves_the_other_whole(source: str, other: str) -> None:
+    split = read_split()
+    one = split.trained_on(source)
+    everyone = {name: set(split.subjects(name, *PARTS)) for name in (source, other)}
+    watched = set(split.subjects(source, "watch"))
+    assert set(one.subjects(source, "train")) == everyone[source] - watched
+    assert set(one.subjects(source, "watch")) == watched
+    assert one.subjects(source, "test") == one.subjects(other, "train", "watch") == []
+    assert set(one.subjects(other, "test")) == everyone[other]
+
+
+def test_another_training_than_there_is() -> None:
+    with pytest.raises(DataError, match="'acd' is not one of fold, all, acdc, york"):
+        read_split().trained_on("acd")
+
+
 @pytest.mark.real
 def test_the_folds_are_those_that_are_drawn_and_even_by_group(data_root: Path, tmp_path: Path) -> None:
     splits = [read_split(fold=fold) for fold in range(FOLDS)]

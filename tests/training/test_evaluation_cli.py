@@ -75,6 +75,8 @@ def line_of(capsys: Capture) -> str:
         (["--folds", "x", "--run", "y"], "argument --run: not allowed with argument --folds"),
         (["--folds", "x", "--part", "watch"], "--folds measures every fold's test part with its own quality"),
         (["--folds", "x", "--fold", "1"], "--folds measures every fold's test part with its own quality"),
+        (["--folds", "x", "--training", "acdc"], "--folds measures every fold's test part with its own"),
+        (["--training", "all"], "argument --training: invalid choice: 'all'"),
         (["--threads", "many"], "argument --threads: 'many' is not a whole number of at least 0"),
         (["somewhere"], "unrecognized arguments: somewhere"),
     ],
@@ -97,6 +99,7 @@ def test_without_arguments_the_test_subjects_of_the_default_run_are_scored() -> 
         "only": None,
         "part": "test",
         "fold": 0,
+        "training": "fold",
         "quality": None,
         "starts": 5,
         "limit": None,
@@ -170,11 +173,14 @@ def test_a_network_that_returns_nothing_is_scored_all_the_same(
         "command",
         "form",
         "part",
+        "training",
         "folds",
         "partial",
         "subjects",
         "versions",
         "acdc",
+        "quality",
+        "retrieval",
         "refusals",
         "volumes",
         "york",
@@ -234,6 +240,29 @@ def test_a_network_that_reads_what_is_drawn_is_right(
     assert york["dice_cavity"]["mean"] > 0.95
 
 
+@pytest.mark.parametrize(("source", "counts"), [("acdc", (0, 3)), ("york", (4, 0))])
+def test_a_run_of_one_source_is_measured_on_the_whole_other(
+    source: str,
+    counts: tuple[int, int],
+    evaluated: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(fold, "stepper_from_run", lambda _: PaintReader())
+    out, page = tmp_path / "figures.json", tmp_path / "page.md"
+    assert evaluated("--out", out, "--markdown", page, "--starts", 1, "--training", source) == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert (figures["form"], figures["training"]) == ("other source", source)
+    assert (figures["subjects"]["acdc"], figures["subjects"]["york"]) == counts
+    assert figures["retrieval"] == {"subjects": 0}
+    (relative,) = (
+        figures[name]["areas_relative_error"]
+        for name, count in zip(("acdc", "york"), counts, strict=True)
+        if count
+    )
+    assert relative["cavity"]["mean"] < 0.1
+
+
 def test_the_limit_is_of_subjects_and_the_part_is_named(
     evaluated: Callable[..., int], tmp_path: Path
 ) -> None:
@@ -265,7 +294,12 @@ def test_the_report_and_the_plots_are_written(
     assert evaluated("--out", out, "--markdown", page, "--plots", plots, "--starts", 1, "--limit", 1) == 0
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert page.read_text(encoding="utf-8") == report(figures)
-    assert sorted(path.name for path in plots.iterdir()) == ["areas.png", "dims.png", "rwt.png"]
+    assert sorted(path.name for path in plots.iterdir()) == [
+        "areas.png",
+        "dims.png",
+        "quality.png",
+        "rwt.png",
+    ]
     assert str(tmp_path) not in out.read_text(encoding="utf-8") + page.read_text(encoding="utf-8")
 
 

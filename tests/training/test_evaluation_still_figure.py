@@ -22,6 +22,8 @@ def test_errors_of_the_mid_slices_by_subject() -> None:
     figures = acdc_figures(SLICES)
     assert figures["mid_slices"] == 3
     assert figures["coverage"] == figure(0.75, 0.5, 1.0, pooled=0.6667)
+    a, b = (1 / 1200 + 3 / 1320) / 2, 4 / 1440
+    assert figures["areas_relative_error"]["cavity"]["mean"] == pytest.approx((a + b) / 2, abs=1e-4)
     for name in ("rwt_mm", "dims_mm", "areas_mm2"):
         # a: (1 + 3) / 2, b: 4; drawn 2 throughout; the mean of both is off by 0.5, 2.5 and 3.
         assert figures["regressed"][name] == figure(3.0, 2.0, 4.0, pooled=2.6667)

@@ -99,6 +99,15 @@ def test_the_worst_tenth_is_flagged() -> None:
     assert gross[flagged].mean() > gross[~flagged].mean()
 
 
+def test_where_some_frames_were_degraded_the_worst_tenth_of_the_others_is_flagged() -> None:
+    features, gross = drawn(1000)
+    as_is = np.arange(1000) < 300
+    model = fit_quality(features, gross, as_is)
+    flagged = np.array([model.quality(row) < model.flag_below for row in features])
+    assert flagged[as_is].sum() == 300 * FLAGGED
+    np.testing.assert_array_equal(model.weights, fit_quality(features, gross).weights)
+
+
 def test_frames_that_a_feature_parts_cleanly_give_finite_weights() -> None:
     features = np.zeros((40, len(FEATURES)))
     features[20:, 3] = 1.0
@@ -176,7 +185,7 @@ def test_auroc_of_one_kind_is_unknown(gross: bool) -> None:
 
 def present(features: np.ndarray, is_lv: np.ndarray, mid: np.ndarray | None = None) -> JudgedFrames:
     every = np.ones(len(features), dtype=bool)
-    return JudgedFrames(features, is_lv, is_lv if mid is None else mid, every, ~is_lv)
+    return JudgedFrames(features, is_lv, is_lv if mid is None else mid, every, ~is_lv, every)
 
 
 def test_presence_gives_up_what_is_no_lv_and_few_mid_slices() -> None:
@@ -298,7 +307,7 @@ def test_a_frame_without_an_lv_has_no_features() -> None:
 
 def test_every_found_lv_is_judged_as_it_is_and_degraded() -> None:
     stack = painted_stack(3)
-    features, is_lv, mid, judged, gross = judged_frames(PaintReader(), stack)
+    features, is_lv, mid, judged, gross, as_is = judged_frames(PaintReader(), stack)
     assert is_lv.all()
     assert 0 < mid.sum() < len(mid)
     assert judged.all()
@@ -307,6 +316,8 @@ def test_every_found_lv_is_judged_as_it_is_and_degraded() -> None:
     assert gross.dtype == bool
     # All six as they are, and those of the six degraded ones in which the stepper still reads an LV.
     assert 6 < len(features) <= 12
+    assert as_is.sum() == 6
+    assert as_is[:3].all()
     np.testing.assert_array_equal(features[:3], [features_of_alone(k) for k in range(3)])
     assert not gross[:3].any()
 
@@ -355,7 +366,7 @@ def test_the_degradation_is_drawn_from_the_seed() -> None:
 
 def test_what_shows_no_lv_is_judged_only_where_noise_is_taken_for_one() -> None:
     hidden = [blank(sample) for sample in painted_stack(2)]
-    features, *_, gross = judged_frames(PaintReader(), hidden)
+    features, *_, gross, _ = judged_frames(PaintReader(), hidden)
     # Four pictures of nothing give nothing; their degraded selves may, and then it is wrong.
     assert len(features) == len(gross) <= 4
     assert gross.all()

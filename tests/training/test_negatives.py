@@ -82,5 +82,7 @@ def test_a_batch_holds_the_kinds_in_their_shares() -> None:
     # Without such pictures, none are drawn.
     plain = SliceSampler(prepare(samples), mix)
     assert {plain.draw(rng).sample.source for _ in range(200)} == {"acdc"}
+    only_york = SliceSampler(prepare(york), mix)
+    assert {only_york.draw(rng).sample.source for _ in range(200)} == {"york"}
     view = away[0].view(80, 1.5)
     assert np.isfinite(seen_through(away[0], view, DEFAULT_LAYOUT, AugmentConfig(), rng).picture).all()

@@ -20,6 +20,7 @@ from lvedge.training.clips import BEAT_FRAMES, LEVELS, Clip, Walk, other_timing,
 from lvedge.training.loop import LoopConfig  # noqa: E402
 from lvedge.training.recurrence import (  # noqa: E402
     ClipMix,
+    draw_clips,
     phase_error,
     played_through,
     systole_as_seen,
@@ -88,6 +89,15 @@ def test_the_area_that_the_network_draws_has_a_phase_of_its_own() -> None:
     contour_says_otherwise = replace(beat(ed=3, es=13), ed=0, es=5)
     seen = systole_as_seen(contour_says_otherwise, walk)
     np.testing.assert_array_equal(np.flatnonzero(seen), np.arange(3, 13))
+
+
+def test_clips_of_one_source_alone_fill_a_batch() -> None:
+    rng = np.random.default_rng(0)
+    of_york, of_acdc = [[beat()]], [[way()]]
+    assert draw_clips(of_york, [], 6, ClipMix(), rng).nominal.all()
+    assert not draw_clips([], of_acdc, 6, ClipMix(), rng).nominal.any()
+    both = draw_clips(of_york, of_acdc, 64, ClipMix(), rng).nominal
+    assert 0 < both.sum() < 64
 
 
 # --- the layers over a whole clip ------------------------------------------------------------------

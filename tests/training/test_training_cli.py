@@ -55,6 +55,7 @@ def line_of(capsys: Capture) -> str:
         (["dream"], "argument stage: invalid choice: 'dream'"),
         (["perception", "locator"], "unrecognized arguments: locator"),
         (["all", "--fold", "5"], "argument --fold: '5' is not a whole number from 0 to 4"),
+        (["all", "--training", "watch"], "argument --training: invalid choice: 'watch'"),
         (["all", "--steps", "0"], "argument --steps: '0' is not a whole number of at least 1"),
         (["all", "--steps", "1e3"], "argument --steps: '1e3' is not a whole number of at least 1"),
         (["all", "--seed", "-1"], "argument --seed: '-1' is not a whole number of at least 0"),
@@ -77,6 +78,7 @@ def test_what_holds_where_nothing_is_said() -> None:
         "run": "runs/default",
         "steps": None,
         "fold": 0,
+        "training": "fold",
         "seed": 0,
         "threads": 0,
     }

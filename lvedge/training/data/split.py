@@ -21,6 +21,10 @@ SPLIT_FILE = Path(__file__).parent / "split.json"
 SOURCES = ("acdc", "york")
 PARTS = ("train", "watch", "test")
 FOLDS = 5
+ALL, BUT_FOLD = "all", "fold"
+TRAINING = (BUT_FOLD, ALL, *SOURCES)
+"""Who is trained on: all but a fold, all there are, or one source's for a measurement on the other's."""
+
 WATCHED_PER_GROUP, WATCHED_OF_YORK = 1, 2
 
 
@@ -37,6 +41,28 @@ class Split:
     def subjects(self, source: str, *parts: str) -> list[str]:
         """Subjects of a data set in the named parts."""
         return [subject for part in parts for subject in self.parts[part].get(source, [])]
+
+    def trained_on(self, which: str) -> Split:
+        """The split of a training on other subjects than all but a fold.
+
+        Args:
+            which: one of ``TRAINING``. "all" leaves none to measure, and the watched ones are trained on too.
+                A source's name trains on it, but for its watched subjects, and leaves the other source whole.
+
+        Raises:
+            DataError: if it is no such word.
+        """
+        if which not in TRAINING:
+            raise DataError(f"{which!r} is not one of {', '.join(TRAINING)}")
+        if which == BUT_FOLD:
+            return self
+        everyone = {source: _sorted(self.subjects(source, *PARTS)) for source in SOURCES}
+        if which == ALL:
+            return Split({"train": everyone, "watch": self.parts["watch"], "test": {}})
+        watch = {which: self.subjects(which, "watch")}
+        train = {which: [subject for subject in everyone[which] if subject not in watch[which]]}
+        test = {source: subjects for source, subjects in everyone.items() if source != which}
+        return Split({"train": train, "watch": watch, "test": test})
 
 
 def read_split(path: Path = SPLIT_FILE, fold: int = 0) -> Split:

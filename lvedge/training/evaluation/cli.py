@@ -18,7 +18,7 @@ from lvedge import __version__
 from lvedge.errors import DataError, LvedgeError
 from lvedge.training.argument import whole_number
 from lvedge.training.clips import BEAT_FRAMES
-from lvedge.training.data import FOLDS, data_root, read_split
+from lvedge.training.data import ALL, BUT_FOLD, FOLDS, TRAINING, data_root, read_split
 from lvedge.training.data.lvquan18 import read_lvquan18
 from lvedge.training.evaluation.beat_figure import york_figures
 from lvedge.training.evaluation.fold import (
@@ -36,12 +36,15 @@ from lvedge.training.evaluation.lvquan import (
     score_lvquan18,
 )
 from lvedge.training.evaluation.other import other_source_figures
-from lvedge.training.evaluation.plot import plot_agreement
+from lvedge.training.evaluation.plot import plot_agreement, plot_risk_coverage
+from lvedge.training.evaluation.quality_figure import quality_figures
 from lvedge.training.evaluation.refusal import refusal_figures
+from lvedge.training.evaluation.retrieval import retrieval_figures
 from lvedge.training.evaluation.still_figure import acdc_figures
 from lvedge.training.evaluation.store import Scores, Store, pooled
 from lvedge.training.evaluation.table import extent, markdown, report
 from lvedge.training.evaluation.volume import volume_figures
+from lvedge.training.references import read_beats
 from lvedge.training.stepper import stepper_from_run
 
 SUNNYBROOK_SUBJECTS = ("SCD0000101", "SCD0000201")
@@ -50,11 +53,12 @@ ACDC_MID_SLICES = 1041
 YORK_SUBJECTS = 25
 """What a cross-validation over all folds has to score."""
 
-HOLD_OUT, CROSS_VALIDATION = "hold-out", "cross-validation"
+HOLD_OUT, CROSS_VALIDATION, OTHER_SOURCE = "hold-out", "cross-validation", "other source"
 PARTS = {
     HOLD_OUT: "hold-out by subject (split.json)",
     CROSS_VALIDATION: "5-fold by subject (split.json), each subject measured by the network, locator and "
     "quality model of the fold that left it out, then pooled; sunnybrook by all of them",
+    OTHER_SOURCE: "every subject of the source that the run was not trained on",
 }
 
 PROTOCOL = (
@@ -102,6 +106,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="the fold that the run left out (default: 0, the hold-out)",
     )
+    parser.add_argument(
+        "--training",
+        choices=[which for which in TRAINING if which != ALL],
+        default=BUT_FOLD,
+        help="who the run was trained on: all but the fold (default), or one source, of which it is measured "
+        "on the whole other",
+    )
     parser.add_argument("--quality", metavar="JSON", help="a quality model (default: the run's quality.json)")
     parser.add_argument(
         "--starts",
@@ -144,10 +155,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     parser = build_parser()
     options = parser.parse_args(args)
-    if options.folds and (options.part != "test" or options.fold or options.quality):
+    alone = options.part != "test" or options.fold or options.quality or options.training != BUT_FOLD
+    if options.folds and alone:
         parser.error(
             "--folds measures every fold's test part with its own quality model: "
-            "leave out --part, --fold and --quality"
+            "leave out --part, --fold, --quality and --training"
         )
     if options.only and not options.folds:
         parser.error("--only chooses among the folds of --folds")
@@ -172,18 +184,21 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     partial = bool(options.limit) or (bool(options.folds) and len(folds) < FOLDS)
     if options.folds and not partial:
         check_complete(scores)
-    form = CROSS_VALIDATION if options.folds else HOLD_OUT
+    form = CROSS_VALIDATION if options.folds else HOLD_OUT if options.training == BUT_FOLD else OTHER_SOURCE
     figures = {
         "protocol": f"{PARTS[form]}; {PROTOCOL}",
         "command": command_line(words),
         "form": form,
         "part": options.part,
+        "training": options.training,
         # By number only: the figures travel in the bundle, where no subject is named.
         "folds": [k for k, _ in folds],
         "partial": partial,
         "subjects": {**subjects, "named_in": "lvedge/training/data/split.json"},
         "versions": _versions(),
         "acdc": acdc_figures(scores.cold, scores.warm, scores.hand_made, scores.retests),
+        "quality": {"cold": quality_figures(scores.cold), "warm": quality_figures(scores.warm)},
+        "retrieval": _retrieval(options, root, folds, scores),
         "refusals": refusal_figures(scores.refusals),
         "volumes": volume_figures(scores.volumes),
         "york": york_figures(scores.beats),
@@ -195,7 +210,18 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     _write(options.slices, "".join(json.dumps(s.as_json()) + "\n" for s in scores.cold))
     if options.plots:
         plot_agreement([s for s in scores.cold if s.mid], Path(options.plots))
+        plot_risk_coverage(figures["quality"], Path(options.plots))
     return 0
+
+
+def _retrieval(
+    options: argparse.Namespace, root: Path, folds: Sequence[tuple[int, Path]], scores: Scores
+) -> dict[str, Any]:
+    """Figures of the case table; none where the subjects in question are those of the table."""
+    if options.part != "test" or options.training != BUT_FOLD:
+        return {"subjects": 0}
+    left_out = [read_split(fold=k).subjects("acdc", "test") for k, _ in folds]
+    return retrieval_figures(scores.warm, read_beats(root), left_out)
 
 
 def check_complete(scores: Scores) -> None:
@@ -246,7 +272,7 @@ def _tasks(
     starts = tuple(range(0, step * options.starts, step))
     tasks, count = [], {"acdc": 0, "york": 0}
     for number, run in folds:
-        split = read_split(fold=number)
+        split = read_split(fold=number).trained_on(options.training)
         fold = Fold(number, run, quality_of_run(run, options.quality), missing_of_split(root, split))
         for source in count:
             chosen = split.subjects(source, options.part)[: options.limit]

@@ -143,7 +143,9 @@ def check_run(run: Path) -> None:
 
 
 def missing_of_split(root: Path, split: Split) -> StandIn:
-    """What is scored where nothing is returned: from the split's training subjects.
+    """What is scored where nothing is returned: from the split's training subjects of each source.
+
+    Of a source that nothing was trained on, it is what was drawn in the subjects that are measured.
 
     Raises:
         DataError: if a subject cannot be read.
@@ -153,7 +155,7 @@ def missing_of_split(root: Path, split: Split) -> StandIn:
         [
             _drawn(root, source, subject)
             for subject in track(
-                split.subjects(source, "train"),
+                split.subjects(source, "train") or split.subjects(source, "test"),
                 f"what was drawn: {source}",
                 console=console,
                 transient=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,41 @@ def plot_agreement(scored: Sequence[ScoredSlice], folder: Path) -> list[Path]:
         plt.close(fig)
         written.append(path)
     return written
+
+
+def plot_risk_coverage(figures: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
+    """Share of gross errors among the frames that quality holds best, beside judging by lot and by the truth.
+
+    Args:
+        figures: clip to its figures of quality.
+        folder: where ``quality.png`` goes; made if it is not there.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {clip: found for clip, found in figures.items() if found["frames"]}
+    fig, panels = plt.subplots(
+        1, max(len(known), 1), figsize=(5.5 * max(len(known), 1), 4.5), layout="constrained", squeeze=False
+    )
+    for axes, (clip, found) in zip(panels[0], known.items(), strict=False):
+        curve = found["risk_coverage"]
+        for name, style in (("quality", "-"), ("random", ":"), ("oracle", "--")):
+            axes.plot(curve["coverage"], curve[name], style, label=name)
+        axes.set(
+            title=f"{clip}: {found['gross']} gross errors in {found['frames']} frames",
+            xlabel="share of frames kept, best quality first",
+            ylabel="share of gross errors among them",
+            ylim=(0, None),
+        )
+        axes.grid(alpha=0.3)
+        axes.legend()
+    path = folder / "quality.png"
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+    return path
 
 
 def _scatter(axes: Any, truth: FloatArray, said: FloatArray, names: Sequence[str]) -> None:

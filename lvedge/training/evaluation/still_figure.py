@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lvedge.indices import DEFAULT_LAYOUT, FloatArray
+from lvedge.indices import AREA_NAMES, DEFAULT_LAYOUT, FloatArray
 from lvedge.training.evaluation.contour import CONTOURS
 from lvedge.training.evaluation.figure import (
     CENTRE_MM,
@@ -108,6 +108,11 @@ def headline_figures(mid: Sequence[ScoredSlice]) -> dict[str, Any]:
     for reading in READINGS:
         said = _stacked([getattr(s, reading) for s in mid])
         figures[reading] = {**_errors(subjects, said - truth), "per_index": per_index(said, truth)}
+    areas = DEFAULT_LAYOUT.areas
+    relative = np.abs(_stacked([s.regressed for s in mid]) - truth)[:, areas] / truth[:, areas]
+    figures["areas_relative_error"] = {
+        name: by_subject(subjects, relative[:, k]) for k, name in enumerate(AREA_NAMES)
+    }
     both = _stacked([(s.regressed + s.geometric) / 2 for s in mid])
     figures["mean_of_both"] = _errors(subjects, both - truth)
     for k, name in enumerate(DICES):

@@ -113,6 +113,12 @@ def report(figures: Mapping[str, Any]) -> str:
     if "retest" in acdc:
         words = "Standard deviation of the regressed values over versions of one slice."
         parts += ["## Test and retest", words, _joined(_retest(acdc["retest"]))]
+    if at(figures, "quality.cold.frames"):
+        words = "Gross: a sector off by more than 3 mm, or an area by more than 400 mm²."
+        parts += ["## Quality", words, _joined(_quality(figures["quality"]))]
+    if at(figures, "retrieval.protocol"):
+        parts += ["## Case table", f"Protocol: {figures['retrieval']['protocol']}."]
+        parts += [_joined(_retrieval(figures["retrieval"])), *_confusions(figures["retrieval"])]
     if figures.get("refusals"):
         words = "Pictures without a short-axis LV, each measured by itself: none should be returned."
         parts += ["## Refused", words, _joined(_refusals(figures["refusals"]))]
@@ -246,6 +252,49 @@ def _refusals(figures: Mapping[str, Any]) -> list[str]:
         for kind, entry in figures.items()
     )
     return _table(head, rows)
+
+
+def _quality(figures: Mapping[str, Any]) -> list[str]:
+    def row(clip: str, found: Mapping[str, Any]) -> Sequence[str]:
+        low, high = found["auroc"]["interval_95"] or (float("nan"), float("nan"))
+        worst, flagged = found["worst_tenth"], found["flagged"]
+        return (
+            clip,
+            str(found["frames"]),
+            shown(found["base_rate"], 100, "%"),
+            f"{shown(found['auroc']['value'], 1)} [{low:.2f}, {high:.2f}]",
+            shown(worst["of_attainable"], 100, "%"),
+            shown(flagged["share"], 100, "%"),
+            shown(flagged["gross_among_flagged"], 100, "%"),
+            shown(flagged["gross_among_others"], 100, "%"),
+        )
+
+    head = ("clip", "frames", "gross", "AUROC", "worst tenth holds, of what it can", "flagged")
+    known = ((clip, found) for clip, found in figures.items() if found["frames"])
+    return _table((*head, "gross among these", "gross among others"), (row(*entry) for entry in known))
+
+
+def _retrievals(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for title, found in figures.items():
+        if title != "protocol":
+            yield from ((title, source, found[source]) for source in found if source != "values")
+
+
+def _retrieval(figures: Mapping[str, Any]) -> list[str]:
+    rows = (
+        (title, source, shown(f["accuracy"], 100, "%"), shown(f["balanced"], 100, "%"), str(f["abstained"]))
+        for title, source, f in _retrievals(figures)
+    )
+    return _table(("distance over", "values", "accuracy", "balanced", "abstained"), rows)
+
+
+def _confusions(figures: Mapping[str, Any]) -> Iterator[str]:
+    for title, source, found in _retrievals(figures):
+        counts = found["subjects_by_true_and_retrieved_group"]
+        names = list(next(iter(counts.values())))
+        rows = ((group, *(str(row[name]) for name in names)) for group, row in counts.items())
+        yield f"True group against the retrieved one, {title}, {source}:"
+        yield _joined(_table(("true", *names), rows))
 
 
 VOLUMES = (("edv_ml", "EDV, ml"), ("esv_ml", "ESV, ml"), ("ef_percent", "EF, %"), ("mass_g", "mass, g"))
