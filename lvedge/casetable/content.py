@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from lvedge.casetable.entry import write_entries
 from lvedge.casetable.features import cycle_names
 from lvedge.casetable.reference import (
     Feature,
@@ -178,6 +179,7 @@ def write_content(connection: sqlite3.Connection, content: Content) -> None:
             ((r.number, k, value) for r in content.references for k, value in enumerate(r.values)),
         )
         write_rule_trees(connection, content.rules)
+        write_entries(connection, content.rules)
         write_reference_pages(connection, content.features, content.references, content.groups)
 
 

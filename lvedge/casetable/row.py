@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from sys import float_info
 from typing import Any
 
 from lvedge.casetable.rule import Condition, FieldError, Rule, Scope
 from lvedge.errors import CaseTableError
 from lvedge.indices import IndexLayout
-
-Bounds = tuple[tuple[str, float, float], ...]
-"""Names of values, with the lowest and the highest number that meets the condition; both finite."""
-
-_SELECT_BOUNDS = "SELECT value, lower, lower_inclusive, upper, upper_inclusive FROM condition WHERE rule = ?"
 
 
 def read_rule(connection: sqlite3.Connection, number: int, layout: IndexLayout) -> Rule:
@@ -25,32 +19,9 @@ def read_rule(connection: sqlite3.Connection, number: int, layout: IndexLayout) 
     """
     row = connection.execute("SELECT * FROM rule WHERE number = ?", (number,)).fetchone()
     if row is None:
-        raise _missing(number)
+        raise CaseTableError(f"rule {number} is missing: make the table again from its CSV files")
     conditions = connection.execute("SELECT * FROM condition WHERE rule = ? ORDER BY rowid", (number,))
     return rule_from_row(row, tuple(map(condition_from_row, conditions)), layout)
-
-
-def read_bounds(connection: sqlite3.Connection, number: int) -> Bounds:
-    """The conditions of one rule, in any order: they tell whether it holds, in half the time of the rule.
-
-    An exclusive bound is moved by one unit in the last place, which is exact.
-
-    Raises:
-        CaseTableError: if the file has no condition of such a rule.
-    """
-    bounds = []
-    for value, lower, has_lower, upper, has_upper in connection.execute(_SELECT_BOUNDS, (number,)):
-        low, high = -math.inf if lower is None else lower, math.inf if upper is None else upper
-        low = low if has_lower else math.nextafter(low, math.inf)
-        high = high if has_upper else math.nextafter(high, -math.inf)
-        bounds.append((value, max(low, -float_info.max), min(high, float_info.max)))
-    if not bounds:
-        raise _missing(number)
-    return tuple(bounds)
-
-
-def _missing(number: int) -> CaseTableError:
-    return CaseTableError(f"rule {number} is missing: make the table again from its CSV files")
 
 
 def row_from_rule(rule: Rule) -> tuple[object, ...]:

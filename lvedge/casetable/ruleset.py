@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from itertools import islice
 
-from lvedge.casetable.row import Bounds, read_bounds, read_rule
+from lvedge.casetable.entry import Entry, read_entry
+from lvedge.casetable.row import read_rule
 from lvedge.casetable.rule import ADULT_YEARS, ANY, SEXES, Rule, Scope
 from lvedge.casetable.ruletree import RuleTrees
 from lvedge.frame import Subject
@@ -52,10 +53,7 @@ class RuleSet:
 
     def __init__(self, connection: sqlite3.Connection, scope: Scope, layout: IndexLayout) -> None:
         self._trees = RuleTrees(connection, scope)
-        self._bounds = lru_cache(maxsize=_KEPT_RULES)(partial(read_bounds, connection))
-        self._ranked = lru_cache(maxsize=_KEPT_RULES)(
-            lambda number: _ranked(read_rule(connection, number, layout))
-        )
+        self._entry = lru_cache(maxsize=_KEPT_RULES)(partial(read_entry, connection))
         self._finding = lru_cache(maxsize=_KEPT_RULES)(self._made_finding)
         fallbacks = [
             read_rule(connection, number, layout)
@@ -78,24 +76,21 @@ class RuleSet:
         if level not in LEVELS:
             raise ValueError(f"level {level!r} is not one of {', '.join(LEVELS)}")
         phase_name = None if phase is None else phase.value
-        held = []
-        for number in self._trees.candidates(features):
-            if not _is_met(self._bounds(number), features):
-                continue
-            rank, rule = self._ranked(number)
-            if _is_for(rule, phase_name, subject, level):
-                held.append((rank, number))
-        held.sort()
-        numbers = [number for _, number in held]
+        held = [
+            entry
+            for entry in map(self._entry, self._trees.candidates(features))
+            if _is_met(entry, features) and _is_for(entry, phase_name, subject, level)
+        ]
+        held.sort(key=_rank)
         if not held:
-            of_all = (r.number for r in self._fallbacks if _is_for(r, phase_name, subject, level))
-            numbers = list(islice(of_all, 1))
+            of_all = (self._entry(rule.number) for rule in self._fallbacks)
+            held = list(islice((e for e in of_all if _is_for(e, phase_name, subject, level)), 1))
         age, has_sex = subject.age_years, subject.sex in SEXES[1:]
         age_note = AGE_UNKNOWN_NOTE if age is None else UNDER_AGE_NOTE if age < ADULT_YEARS else ""
-        return tuple(self._finding(number, age_note, level == "unknown", has_sex) for number in numbers)
+        return tuple(self._finding(entry.number, age_note, level == "unknown", has_sex) for entry in held)
 
     def _made_finding(self, number: int, age_note: str, level_unknown: bool, has_sex: bool) -> Finding:
-        _, rule = self._ranked(number)
+        rule = self._entry(number)
         notes = [DISCLAIMER]
         if rule.caveat:
             notes.append(rule.caveat)
@@ -117,20 +112,20 @@ class RuleSet:
         )
 
 
-def _ranked(rule: Rule) -> tuple[tuple[int, bool, bool, int], Rule]:
-    """A rule with its place in the order of results, the lowest first."""
-    return (-rule.severity, rule.modality == "echo", rule.sex == ANY, rule.number), rule
+def _rank(rule: Entry) -> tuple[int, bool, bool, int]:
+    """Its place in the order of results, the lowest first."""
+    return -rule.severity, rule.modality == "echo", rule.sex == ANY, rule.number
 
 
-def _is_met(bounds: Bounds, features: Mapping[str, float]) -> bool:
+def _is_met(rule: Entry, features: Mapping[str, float]) -> bool:
     """Whether every value lies inside its bounds; one that is missing or not finite does not."""
-    for name, lower, upper in bounds:  # noqa: SIM110 - takes half the time of all()
+    for name, lower, upper in rule.bounds:  # noqa: SIM110 - takes half the time of all()
         if not lower <= features.get(name, math.nan) <= upper:
             return False
     return True
 
 
-def _is_for(rule: Rule, phase: str | None, subject: Subject, level: str) -> bool:
+def _is_for(rule: Entry, phase: str | None, subject: Subject, level: str) -> bool:
     """Whether a rule may hold for this person, in this phase, at this level."""
     if rule.phase not in (ANY, phase) or rule.sex not in (ANY, subject.sex):
         return False

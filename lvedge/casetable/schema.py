@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ APPLICATION_ID = 0x4C564354
 CHECKED_AT_OPENING_BYTES = 4 << 20
 """Files up to this size are checked whole whenever they are opened, larger ones by ``lvedge-cases check``."""
 
+_UNSEALED = hashlib.sha256(b"a case table that is not sealed yet").digest()
 _MAGIC = b"SQLite format 3\x00"
 _WRITING_CACHE_KIB = 64 << 10
 
@@ -116,6 +118,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             """CREATE TABLE rule_fallback (
                 rule INTEGER PRIMARY KEY
             )""",
+            """CREATE TABLE rule_entry (
+                rule INTEGER PRIMARY KEY,
+                checksum INTEGER NOT NULL CHECK (typeof(checksum) = 'integer'),
+                entry BLOB NOT NULL CHECK (typeof(entry) = 'blob')
+            )""",
             """CREATE TABLE reference_direction (
                 axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 4),
                 position INTEGER NOT NULL,
@@ -127,6 +134,9 @@ MIGRATIONS: tuple[Migration, ...] = (
                 cases BLOB NOT NULL CHECK (typeof(cases) = 'blob')
             )""",
             create_tree("reference_tree", MAX_AXES),
+            """CREATE TABLE seal (
+                digest BLOB NOT NULL CHECK (typeof(digest) = 'blob')
+            )""",
         ),
     ),
 )
@@ -165,7 +175,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | No
 
 @contextmanager
 def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, to a file that is known to be a case table of this version.
+    """A connection that cannot write, to a file that is marked as a case table of this version.
 
     One read transaction holds from the beginning to the end: what is read never changes, and no look-up asks
     for a lock. Threads may share the connection if they take turns.
@@ -179,7 +189,6 @@ def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")
             _check_marks(connection, path)
-            _check_schema(connection, path)
             yield connection
     except sqlite3.Error as err:
         raise file_error(path, err) from err
@@ -196,6 +205,28 @@ def is_checked_at_opening(connection: sqlite3.Connection) -> bool:
     """Whether the file is small enough to be checked whole whenever it is opened."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     return bool(pages * connection.execute("PRAGMA page_size").fetchone()[0] <= CHECKED_AT_OPENING_BYTES)
+
+
+def is_sealed(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a small file is, to the last byte, what ``rewritten`` wrote; of a large one that is not asked.
+
+    Schema and rows were checked then. A file that something else has written to is to be checked again.
+    """
+    if not is_checked_at_opening(connection):
+        return False
+    try:
+        (digest,) = connection.execute("SELECT digest FROM seal").fetchone() or (b"",)
+        data = path.read_bytes()
+    except (sqlite3.Error, OSError):  # is told by the checks of a file that is not sealed
+        return False
+    return bool(digest == hashlib.sha256(data.replace(digest, _UNSEALED)).digest())
+
+
+def _seal(path: Path) -> None:
+    """Writes the digest of a file into it, of the file as it was with ``_UNSEALED`` in that place."""
+    if path.stat().st_size <= CHECKED_AT_OPENING_BYTES:
+        data = path.read_bytes()
+        path.write_bytes(data.replace(_UNSEALED, hashlib.sha256(data).digest()))
 
 
 def check_pages(connection: sqlite3.Connection) -> None:
@@ -237,8 +268,12 @@ def rewritten(path: Path, append: bool) -> Iterator[sqlite3.Connection]:
                 _check_marks(connection, path, older_is_fine=True)
                 check_pages(connection)
             migrate(connection)
-            _check_schema(connection, path)
+            check_schema(connection, path)
             yield connection
+            with transaction(connection):
+                connection.execute("DELETE FROM seal")
+                connection.execute("INSERT INTO seal VALUES (?)", (_UNSEALED,))
+        _seal(copy)
         os.replace(copy, path)
     except sqlite3.Error as err:
         raise file_error(path, err) from err
@@ -290,7 +325,12 @@ def _check_marks(connection: sqlite3.Connection, path: Path, older_is_fine: bool
         )
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Checks that every table is as the migrations made it, and that nothing was added that acts by itself.
+
+    Raises:
+        CaseTableError: naming the first table that is not.
+    """
     with closing(open_in_memory()) as fresh:
         expected = _schema(fresh)
     found = _schema(connection)

@@ -13,11 +13,19 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from lvedge.casetable.content import Content, check_answers, read_content, read_head
+from lvedge.casetable.entry import check_entries
 from lvedge.casetable.reference import NO_COMPARISON, ReferenceSet
 from lvedge.casetable.rule import Scope
 from lvedge.casetable.ruleset import RuleSet
 from lvedge.casetable.ruletree import check_rule_trees
-from lvedge.casetable.schema import check_pages, file_error, is_checked_at_opening, open_read_only
+from lvedge.casetable.schema import (
+    check_pages,
+    check_schema,
+    file_error,
+    is_checked_at_opening,
+    is_sealed,
+    open_read_only,
+)
 from lvedge.errors import CaseTableError
 from lvedge.frame import Subject
 from lvedge.indices import IndexLayout, Phase
@@ -49,8 +57,11 @@ class CaseTable:
         self._lock = threading.Lock()
         with ExitStack() as stack:
             self._connection = connection = stack.enter_context(open_read_only(path))
+            sealed = is_sealed(connection, path)
+            if not sealed:
+                check_schema(connection, path)
             try:
-                if is_checked_at_opening(connection):
+                if not sealed and is_checked_at_opening(connection):
                     _check_whole(connection)
                 self._head = read_head(connection)
                 self._frame_rules = RuleSet(connection, Scope.FRAME, self._head.layout)
@@ -185,6 +196,7 @@ def _check_whole(connection: sqlite3.Connection) -> None:
     content = read_content(connection)
     content.check_answers()
     check_rule_trees(connection, content.rules)
+    check_entries(connection, content.rules)
     references = _open_references(connection, content)
     if references is not None:
         references.check(content.references)
