@@ -74,8 +74,8 @@ class RuleTrees:
         for statement, axes in self._statements:
             places: list[float | None] = []
             for axis in axes:
-                value = features.get(axis.value, math.nan)
-                places.append(axis.place(float(value)) if math.isfinite(value) else None)
+                value = float(features.get(axis.value, math.nan))
+                places.append(axis.place(value) if math.isfinite(value) else None)
             found.extend(number for (number,) in self._connection.execute(statement, places))
         return found
 

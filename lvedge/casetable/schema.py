@@ -17,7 +17,7 @@ APPLICATION_ID = 0x4C564354
 """``PRAGMA application_id`` of a case table: the letters LVCT."""
 
 CHECKED_AT_OPENING_BYTES = 4 << 20
-"""Files up to this size are checked whole whenever they are opened, larger ones by ``lvedge-cases check``."""
+"""Files up to this size are sealed, or else checked whole when opened, larger ones by ``lvedge-cases check``."""
 
 _UNSEALED = hashlib.sha256(b"a case table that is not sealed yet").digest()
 _MAGIC = b"SQLite format 3\x00"
@@ -202,7 +202,7 @@ def open_in_memory() -> sqlite3.Connection:
 
 
 def is_checked_at_opening(connection: sqlite3.Connection) -> bool:
-    """Whether the file is small enough to be checked whole whenever it is opened."""
+    """Whether the file is small enough to be checked whole when it is opened."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     return bool(pages * connection.execute("PRAGMA page_size").fetchone()[0] <= CHECKED_AT_OPENING_BYTES)
 

@@ -159,10 +159,13 @@ class CaseTable:
             ValueError: on another level, or a closed table.
             CaseTableError: if the file turns out to be damaged, or a row of it cannot stand.
         """
-        found = self._asked(self._cycle_rules.find, features, None, subject, level)
+        return self._asked(self._find_cycle, features, subject, level)
+
+    def _find_cycle(self, features: Mapping[str, float], subject: Subject, level: str) -> tuple[Finding, ...]:
+        found = self._cycle_rules.find(features, None, subject, level)
         if self._references is None:
             return found
-        nearest = self._asked(self._references.find, features, level)
+        nearest = self._references.find(features, level)
         if nearest.case == NO_COMPARISON:
             return (*found, nearest)
         if found[0].row in self._fallback_rows:

@@ -27,7 +27,7 @@ SMALLEST = 1e-30
 """Numbers nearer to 0 are not told from it: a thread may flush those below 1e-38 in single precision to 0."""
 
 MEND = "make the trees anew from the rows with lvedge-cases make --append"
-"""What to do where a tree does not fit the rows that it leads to."""
+"""What to do where what is looked up does not fit the rows that it was made from."""
 
 _SHADOWS = ("_node", "_parent", "_rowid")
 _ROOT = 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lvedge.casetable import frame_names, open_case_table, schema
 from lvedge.casetable.cli import main
 from lvedge.casetable.rule import Condition, FieldError, Rule
+from lvedge.errors import CaseTableError
 from lvedge.frame import Subject
 
 from .test_ruleset import plainly, rows, rule, rule_set
@@ -102,6 +103,13 @@ def test_more_sets_of_values_than_one_statement_takes() -> None:
         ("DELETE FROM rule_tree_1", "rule 6 does not fit"),
         ("DELETE FROM rule_fallback WHERE rule = 9", "rule 9 does not fit"),
         ("UPDATE rule_set SET sex_specific = 0", "rule 2 does not fit"),
+        ("DELETE FROM rule_entry WHERE rule = 7", "rule 7 does not fit the entry"),
+        ("UPDATE rule_entry SET checksum = 0 WHERE rule = 7", "rule 7 does not fit the entry"),
+        ("UPDATE rule SET label = 'consistent with luck' WHERE number = 7", "rule 7 does not fit the entry"),
+        (
+            "INSERT INTO rule_entry SELECT 77, checksum, entry FROM rule_entry WHERE rule = 7",
+            "rule 77 does not fit the entry",
+        ),
         ("DROP TABLE rule_tree_2", "table 'rule_tree_2' is missing or was altered"),
         (
             "UPDATE reference_value SET value = 0.21 WHERE value = 0.2",
@@ -140,10 +148,35 @@ def test_a_large_table_is_read_where_it_is_asked(case_file: Path) -> None:
     alter(case_file, "UPDATE rule SET label = 'it is normal' WHERE number = 7")
     refused = f"{case_file}: rule 7, label: has to say 'consistent with ...': a result is never a diagnosis"
     with open_case_table(case_file) as table:
-        for ask in (lambda: table.find_cycle(values), table.check, lambda: table.content):
-            with pytest.raises(Exception, match="rule 7, label") as caught:
+        assert table.find_cycle(values)[-1].label == "consistent with normal contraction"
+        for ask in (table.check, lambda: table.content):
+            with pytest.raises(CaseTableError) as caught:
                 ask()
             assert str(caught.value) == refused
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE rule_entry SET entry = CAST(replace(CAST(entry AS TEXT), '0.8', '0.9') AS BLOB)",
+        "UPDATE rule_entry SET entry = x''",
+        "UPDATE rule_entry SET checksum = checksum + 1",
+        "DELETE FROM rule_entry",
+    ],
+)
+def test_an_entry_that_is_not_as_it_was_written_is_refused_when_it_is_asked(
+    case_file: Path, statement: str
+) -> None:
+    alter(case_file, f"{statement} WHERE rule = 7")
+    with open_case_table(case_file) as table:
+        assert table.find_cycle({"fac": 0.3, "ed_dim_mean_mm": 60.0})[0].row == "rule 6"
+        with pytest.raises(CaseTableError) as caught:
+            table.find_cycle({"fac": 0.6})
+    assert str(caught.value) == (
+        f"{case_file}: rule 7 does not fit the entry that is looked up: "
+        "make the trees anew from the rows with lvedge-cases make --append"
+    )
 
 
 @pytest.mark.usefixtures("unchecked")

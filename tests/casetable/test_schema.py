@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lvedge.casetable import open_case_table, schema
+from lvedge.casetable import open_case_table, schema, table
 from lvedge.casetable.schema import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -194,6 +194,53 @@ def test_bytes_flipped_in_every_page_are_seen_or_harmless(case_file: Path) -> No
         case_file.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
         with suppress(CaseTableError), open_case_table(case_file) as table:
             assert table.content == content
+
+
+class CheckedError(Exception):
+    """The whole file is being checked."""
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening says by an exception that it checks the whole file."""
+
+    def check(_: sqlite3.Connection) -> None:
+        raise CheckedError
+
+    monkeypatch.setattr(table, "_check_whole", check)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_small_table_is_checked_whole_unless_every_byte_is_as_it_was_made(case_file: Path) -> None:
+    open_case_table(case_file).close()
+    whole = case_file.read_bytes()
+    for at in (*range(1000, len(whole), 5000), len(whole) - 1):
+        case_file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises((CheckedError, CaseTableError)):
+            open_case_table(case_file)
+    case_file.write_bytes(whole + b"\0")
+    with pytest.raises(CheckedError):
+        open_case_table(case_file)
+    case_file.write_bytes(whole)
+    open_case_table(case_file).close()
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("statement", ["DELETE FROM seal", "UPDATE seal SET digest = x''", "VACUUM"])
+def test_a_table_without_its_seal_is_checked_whole(case_file: Path, statement: str) -> None:
+    alter(case_file, statement)
+    with pytest.raises(CheckedError):
+        open_case_table(case_file)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_table_that_was_appended_to_is_sealed_anew(case_file: Path) -> None:
+    from lvedge.casetable.cli import main
+
+    before = case_file.read_bytes()
+    assert main(["make", str(case_file), "--append", "--title", "another title"]) == 0
+    assert case_file.read_bytes() != before
+    open_case_table(case_file).close()
 
 
 def test_altered_tables_are_refused(case_file: Path) -> None:
