@@ -3,7 +3,7 @@
     python -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
 Makes the tables, then asks the small and the large one in turn with the same values, files in the page cache.
-No two queries are alike: that the rules found lately are kept in memory helps the small table, which fits there,
+No two queries are alike: that rules found lately are kept in memory helps the small table, which fits there,
 and hardly the large one. Each is asked once more at once, as the next beat of the same heart nearly does
 ("again"). One thread; medians; the intervals are bootstrapped over the queries.
 """

@@ -17,7 +17,7 @@ APPLICATION_ID = 0x4C564354
 """``PRAGMA application_id`` of a case table: the letters LVCT."""
 
 CHECKED_AT_OPENING_BYTES = 4 << 20
-"""Files up to this size are sealed, or else checked whole when opened, larger ones by ``lvedge-cases check``."""
+"""Files up to this size are sealed, or checked whole when opened; larger ones by ``lvedge-cases check``."""
 
 _UNSEALED = hashlib.sha256(b"a case table that is not sealed yet").digest()
 _MAGIC = b"SQLite format 3\x00"
