@@ -25,7 +25,8 @@ SEX_UNKNOWN_NOTE = "The sex is unknown: rules for women or for men were left out
 
 LEVELS = ("mid", "basal_or_apical", "unknown")
 
-_KEPT_RULES = 1024
+KEPT_RULES = 1024
+"""Rules that an open table keeps in memory, those asked lately."""
 
 
 def slice_level(slice_index: int, slice_count: int | None) -> str:
@@ -53,8 +54,8 @@ class RuleSet:
 
     def __init__(self, connection: sqlite3.Connection, scope: Scope, layout: IndexLayout) -> None:
         self._trees = RuleTrees(connection, scope)
-        self._entry = lru_cache(maxsize=_KEPT_RULES)(partial(read_entry, connection))
-        self._finding = lru_cache(maxsize=_KEPT_RULES)(self._made_finding)
+        self._entry = lru_cache(maxsize=KEPT_RULES)(partial(read_entry, connection))
+        self._finding = lru_cache(maxsize=KEPT_RULES)(self._made_finding)
         fallbacks = [
             read_rule(connection, number, layout)
             for (number,) in connection.execute("SELECT rule FROM rule_fallback ORDER BY rule").fetchall()
