@@ -4,7 +4,7 @@
 
 Makes the tables, then asks the small and the large one in turn with the same values, files in the page cache.
 No two queries are alike, and both read every rule from the file: a table keeps in memory only as many as one
-query finds. Then the same as tables are opened otherwise, which keep the 1,024 rules found lately ("kept"): all
+query finds. Then the same as tables are opened otherwise, keeping the 1,024 rules found lately ("kept"): all
 of the small table, hardly any of the large one. There each query is asked once more at once, as the next beat
 of the same heart nearly does ("again"). One thread; medians; the intervals are bootstrapped over the queries.
 """
