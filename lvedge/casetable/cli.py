@@ -177,6 +177,7 @@ def _with_title(content: Content, options: argparse.Namespace) -> Content:
 
 def _check(options: argparse.Namespace) -> int:
     with open_case_table(options.file) as table:
+        table.check()
         _say(f"{options.file}: sound; {_summary(table.content)}")
     return OK
 
@@ -235,7 +236,7 @@ def _query(options: argparse.Namespace) -> int:
 
 def _findings(table: CaseTable, options: argparse.Namespace, subject: Subject) -> tuple[Finding, ...]:
     values = _values(options.values)
-    of_frame, of_cycle = frame_names(table.content.layout), cycle_names(table.content.layout)
+    of_frame, of_cycle = frame_names(table.layout), cycle_names(table.layout)
     for name in values:
         if name not in of_frame and name not in of_cycle:
             raise UsageError(f"--values: {unknown_name(name, (*of_frame, *of_cycle))}")
@@ -268,7 +269,7 @@ def _query_lines(table: CaseTable, options: argparse.Namespace, subject: Subject
         )
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError(f"--jsonl: {options.jsonl} cannot be read ({err})") from err
-    for name, values, reason in cycle_values(lines, table.content.layout):
+    for name, values, reason in cycle_values(lines, table.layout):
         if values is None:
             refused += 1
             sys.stderr.write(f"lvedge-cases: {name}: {reason}\n")

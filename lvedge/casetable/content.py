@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
+from lvedge.casetable.entry import write_entries
 from lvedge.casetable.features import cycle_names
 from lvedge.casetable.reference import (
     Feature,
@@ -16,8 +15,11 @@ from lvedge.casetable.reference import (
     ReferenceGroup,
     Search,
     features_from_references,
+    write_reference_pages,
 )
+from lvedge.casetable.row import condition_from_row, row_from_condition, row_from_rule, rule_from_row
 from lvedge.casetable.rule import Condition, FieldError, Rule, Scope, fallback_rule, unknown_name
+from lvedge.casetable.ruletree import write_rule_trees
 from lvedge.casetable.schema import transaction
 from lvedge.errors import CaseTableError
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
@@ -86,11 +88,20 @@ class Content:
             CaseTableError: if a scope has no rule without conditions that holds for everybody.
         """
         for scope in Scope:
-            if not any(r.is_fallback and r.is_unrestricted for r in self.of_scope(scope)):
-                raise CaseTableError(
-                    f"no {scope.value} rule without conditions: add one that holds for everybody, "
-                    "as lvedge-cases make does"
-                )
+            check_answers(scope, self.of_scope(scope))
+
+
+def check_answers(scope: Scope, rules: Iterable[Rule]) -> None:
+    """Checks that these rules of a scope give an answer to every look-up.
+
+    Raises:
+        CaseTableError: if none is without conditions and holds for everybody.
+    """
+    if not any(rule.is_fallback and rule.is_unrestricted for rule in rules):
+        raise CaseTableError(
+            f"no {scope.value} rule without conditions: add one that holds for everybody, "
+            "as lvedge-cases make does"
+        )
 
 
 def merged(old: Content, new: Content) -> Content:
@@ -146,11 +157,11 @@ def write_content(connection: sqlite3.Connection, content: Content) -> None:
         connection.executemany("INSERT INTO meta VALUES (?, ?)", sorted(meta.items()))
         connection.executemany(
             "INSERT INTO rule VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            map(_row_from_rule, content.rules),
+            map(row_from_rule, content.rules),
         )
         connection.executemany(
             "INSERT INTO condition VALUES (?, ?, ?, ?, ?, ?)",
-            (_row_from_condition(rule.number, c) for rule in content.rules for c in rule.conditions),
+            (row_from_condition(rule.number, c) for rule in content.rules for c in rule.conditions),
         )
         connection.executemany(
             "INSERT INTO feature VALUES (?, ?, ?, ?, ?)",
@@ -167,10 +178,13 @@ def write_content(connection: sqlite3.Connection, content: Content) -> None:
             "INSERT INTO reference_value VALUES (?, ?, ?)",
             ((r.number, k, value) for r in content.references for k, value in enumerate(r.values)),
         )
+        write_rule_trees(connection, content.rules)
+        write_entries(connection, content.rules)
+        write_reference_pages(connection, content.features, content.references, content.groups)
 
 
-def read_content(connection: sqlite3.Connection) -> Content:
-    """All rows of a case table, checked again.
+def read_head(connection: sqlite3.Connection) -> Content:
+    """What a look-up needs to know at once: everything but the rules and the reference cases.
 
     Raises:
         CaseTableError: if a row cannot stand; the message names it.
@@ -183,13 +197,6 @@ def read_content(connection: sqlite3.Connection) -> Content:
         )
     except (KeyError, ValueError, FieldError) as err:
         raise CaseTableError(f"table 'meta' is incomplete or was altered ({err})") from err
-    conditions: dict[int, list[Condition]] = {}
-    for row in connection.execute("SELECT * FROM condition ORDER BY rowid"):
-        conditions.setdefault(row[0], []).append(_condition_from_row(row))
-    rules = tuple(
-        _rule_from_row(row, tuple(conditions.get(row[0], ())), layout)
-        for row in connection.execute("SELECT * FROM rule ORDER BY number")
-    )
     features = tuple(
         Feature(*row)
         for row in connection.execute("SELECT name, mean, sd, weight FROM feature ORDER BY position")
@@ -198,6 +205,23 @@ def read_content(connection: sqlite3.Connection) -> Content:
         row[0]: ReferenceGroup(*row)
         for row in connection.execute("SELECT * FROM reference_group ORDER BY rowid")
     }
+    return Content(features=features, groups=groups, search=search, meta=meta, layout=layout)
+
+
+def read_content(connection: sqlite3.Connection) -> Content:
+    """All rows of a case table, checked again.
+
+    Raises:
+        CaseTableError: if a row cannot stand; the message names it.
+    """
+    head = read_head(connection)
+    conditions: dict[int, list[Condition]] = {}
+    for row in connection.execute("SELECT * FROM condition ORDER BY rowid"):
+        conditions.setdefault(row[0], []).append(condition_from_row(row))
+    rules = tuple(
+        rule_from_row(row, tuple(conditions.get(row[0], ())), head.layout)
+        for row in connection.execute("SELECT * FROM rule ORDER BY number")
+    )
     values: dict[int, list[float]] = {}
     for number, value in connection.execute(
         "SELECT reference, value FROM reference_value ORDER BY reference, position"
@@ -207,7 +231,7 @@ def read_content(connection: sqlite3.Connection) -> Content:
         Reference(number, case, tuple(values.get(number, ())))
         for number, case in connection.execute("SELECT number, case_name FROM reference ORDER BY number")
     )
-    return Content(rules, references, groups, features, search, meta, layout)
+    return replace(head, rules=rules, references=references)
 
 
 def _check_unique(kind: str, numbers: Iterable[int]) -> None:
@@ -218,70 +242,3 @@ def _check_unique(kind: str, numbers: Iterable[int]) -> None:
                 f"{kind} {number} stands twice: give each its own number, or leave the column empty"
             )
         seen.add(number)
-
-
-def _row_from_rule(rule: Rule) -> tuple[object, ...]:
-    return (
-        rule.number,
-        rule.scope.value,
-        rule.phase,
-        rule.sex,
-        rule.min_age,
-        rule.max_age,
-        rule.level,
-        rule.modality,
-        rule.case,
-        rule.label,
-        rule.severity,
-        rule.source,
-        rule.caveat,
-    )
-
-
-def _rule_from_row(row: tuple[Any, ...], conditions: tuple[Condition, ...], layout: IndexLayout) -> Rule:
-    number, scope, phase, sex, min_age, max_age, level, modality, case, label, severity, source, caveat = row
-    try:
-        return Rule(
-            number=number,
-            scope=Scope(scope),
-            conditions=conditions,
-            case=case,
-            label=label,
-            severity=severity,
-            source=source,
-            caveat=caveat,
-            phase=phase,
-            sex=sex,
-            min_age=min_age,
-            max_age=max_age,
-            level=level,
-            modality=modality,
-            layout=layout,
-        )
-    except FieldError as err:
-        raise CaseTableError(f"rule {number}, {err}") from err
-
-
-def _row_from_condition(rule: int, condition: Condition) -> tuple[object, ...]:
-    return (
-        rule,
-        condition.value,
-        None if math.isinf(condition.lower) else condition.lower,
-        int(condition.lower_inclusive),
-        None if math.isinf(condition.upper) else condition.upper,
-        int(condition.upper_inclusive),
-    )
-
-
-def _condition_from_row(row: tuple[Any, ...]) -> Condition:
-    rule, value, lower, lower_inclusive, upper, upper_inclusive = row
-    try:
-        return Condition(
-            value,
-            -math.inf if lower is None else lower,
-            math.inf if upper is None else upper,
-            bool(lower_inclusive),
-            bool(upper_inclusive),
-        )
-    except FieldError as err:
-        raise CaseTableError(f"rule {rule}, {err}") from err

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lvedge.casetable.page import Near, Pages, write_pages
 from lvedge.casetable.rule import ANY, RULE_LEVELS, SEVERITIES, FieldError
 from lvedge.casetable.ruleset import DISCLAIMER, LEVEL_UNKNOWN_NOTE
+from lvedge.casetable.schema import open_in_memory
+from lvedge.casetable.tree import Floats, Integers
 from lvedge.errors import CaseTableError
 from lvedge.measurement import Finding
-
-Floats = NDArray[np.float64]
 
 NO_COMPARISON = "none"
 """Case of a finding that abstains."""
@@ -125,6 +127,24 @@ class Search:
             raise FieldError("level", f"{self.level!r} is not one of {', '.join(RULE_LEVELS)}")
 
 
+def write_reference_pages(
+    connection: sqlite3.Connection,
+    features: Sequence[Feature],
+    references: Sequence[Reference],
+    groups: Mapping[str, ReferenceGroup],
+) -> None:
+    """Makes what reference cases are found through anew; inside a transaction.
+
+    Args:
+        connection: the file.
+        features: the values that count, [D].
+        references: the cases, each with D values.
+        groups: every case that the references name, in the order of the file.
+    """
+    mean, scale = _standardisation(features)
+    write_pages(connection, mean, scale, *_arrays(references, tuple(groups)))
+
+
 def features_from_references(
     names: Sequence[str], references: Sequence[Reference], weights: Mapping[str, float]
 ) -> tuple[Feature, ...]:
@@ -143,34 +163,45 @@ def features_from_references(
 
 
 class ReferenceSet:
-    """Reference cases ready to be searched. Immutable: threads may share it.
+    """Reference cases, looked up in their file.
 
     The distance of two beats is the weighted root mean square, over the features, of their difference in
     standard deviations: 1 means "one standard deviation apart in each value, on average".
 
     Args:
+        connection: the file, kept for as long as it is asked.
         features: the values that count, [D].
-        references: the cases, each with D values; at least one.
-        groups: every case that the references name.
+        groups: every case that the references name, in the order of the file.
         search: how the neighbours vote.
     """
 
     def __init__(
         self,
+        connection: sqlite3.Connection,
         features: Sequence[Feature],
-        references: Sequence[Reference],
         groups: Mapping[str, ReferenceGroup],
         search: Search,
     ) -> None:
         self._names = tuple(feature.name for feature in features)
-        weight = np.array([feature.weight for feature in features])
-        self._mean = np.array([feature.mean for feature in features])
-        self._scale = np.sqrt(weight / weight.sum()) / np.array([feature.sd for feature in features])
-        self._references = tuple(sorted(references, key=lambda reference: reference.number))
-        values = np.array([reference.values for reference in self._references])
-        self._points = np.ascontiguousarray((values - self._mean) * self._scale)
+        self._pages = Pages(connection, *_standardisation(features))
         self._groups = dict(groups)
+        self._cases = tuple(groups)
         self._search = search
+
+    @classmethod
+    def in_memory(
+        cls,
+        features: Sequence[Feature],
+        references: Sequence[Reference],
+        groups: Mapping[str, ReferenceGroup],
+        search: Search,
+    ) -> ReferenceSet:
+        """The same for reference cases that are in no file; at least one, each with D values."""
+        connection = open_in_memory()
+        write_reference_pages(connection, features, references, groups)
+        made = cls(connection, features, groups, search)
+        weakref.finalize(made, connection.close)
+        return made
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,16 +214,27 @@ class ReferenceSet:
         Raises:
             ValueError: if one of ``names`` is missing or not finite.
         """
-        query = np.array([features.get(name, math.nan) for name in self._names])
-        if not np.isfinite(query).all():
+        query = [features.get(name, math.nan) for name in self._names]
+        if not all(map(math.isfinite, query)):
             raise ValueError(f"every one of {', '.join(self._names)} has to be a finite number")
-        difference = self._points - (query - self._mean) * self._scale
-        squared = np.einsum("ij,ij->i", difference, difference)
-        count = min(count, len(self._references))
-        farthest = np.partition(squared, count - 1)[count - 1]
-        near = np.flatnonzero(squared <= farthest)
-        near = near[np.argsort(squared[near], kind="stable")][:count]
-        return tuple((self._references[k], math.sqrt(squared[k])) for k in near.tolist())
+        return tuple(
+            (Reference(near.number, self._case(near), tuple(near.page.values[near.row].tolist())), distance)
+            for near, distance in self._nearest(query, count)
+        )
+
+    def _nearest(self, query: Sequence[float], count: int) -> list[tuple[Near, float]]:
+        return [(near, math.sqrt(near.squared)) for near in self._pages.nearest(np.array(query), count)]
+
+    def _case(self, near: Near) -> str:
+        return self._cases[int(near.page.groups[near.row])]
+
+    def check(self, references: Sequence[Reference]) -> None:
+        """Checks that these are the cases that are found.
+
+        Raises:
+            CaseTableError: if they are not.
+        """
+        self._pages.check(*_arrays(references, self._cases))
 
     def find(self, features: Mapping[str, float], level: str) -> Finding:
         """What the nearest reference cases say; abstains, and says why, where they cannot be compared.
@@ -203,27 +245,30 @@ class ReferenceSet:
             return self._abstention(
                 "the reference cases are mid-ventricular slices, this one is basal or apical"
             )
-        missing = [name for name in self._names if not math.isfinite(features.get(name, math.nan))]
-        if missing:
+        query = [features.get(name, math.nan) for name in self._names]
+        if not all(map(math.isfinite, query)):
+            missing = [
+                name for name, value in zip(self._names, query, strict=True) if not math.isfinite(value)
+            ]
             return self._abstention(f"{', '.join(missing)} not measured")
-        near = self.nearest(features, self._search.neighbours)
-        nearest_distance = near[0][1]
+        near = [(self._case(n), n.number, d) for n, d in self._nearest(query, self._search.neighbours)]
+        nearest_distance = near[0][2]
         if nearest_distance > self._search.distance_limit:
             limit = self._search.distance_limit
             reason = f"the nearest one is {nearest_distance:.2f} SD away, the limit is {limit:g} SD"
             return self._abstention(reason, nearest_distance)
         votes: dict[str, float] = {}
-        for reference, distance in near:
-            votes[reference.case] = votes.get(reference.case, 0.0) + 1.0 / (distance + 1e-9)
-        winner = max(votes, key=lambda case: votes[case])
+        for case, _, distance in near:
+            votes[case] = votes.get(case, 0.0) + 1.0 / (distance + 1e-9)
+        winner = max(votes, key=votes.__getitem__)
         group = self._groups[winner]
-        of_winner = [(reference, distance) for reference, distance in near if reference.case == winner]
+        of_winner = [(number, distance) for case, number, distance in near if case == winner]
         return Finding(
             case=winner,
             label=f"consistent with {group.label} (nearest reference cases: {len(of_winner)} of {len(near)})",
             source=group.source,
             caveat=self._caveat(group.caveat, level),
-            row=f"reference {of_winner[0][0].number}",
+            row=f"reference {of_winner[0][0]}",
             severity=group.severity,
             distance=of_winner[0][1],
         )
@@ -244,3 +289,21 @@ class ReferenceSet:
             severity=0,
             distance=distance,
         )
+
+
+def _standardisation(features: Sequence[Feature]) -> tuple[Floats, Floats]:
+    """What is taken from the values, and what the difference is multiplied by, [D] each."""
+    weight = np.array([feature.weight for feature in features])
+    sd = np.array([feature.sd for feature in features])
+    return np.array([feature.mean for feature in features]), np.sqrt(weight / weight.sum()) / sd
+
+
+def _arrays(references: Sequence[Reference], cases: Sequence[str]) -> tuple[Integers, Integers, Floats]:
+    """Numbers, ascending, places of the cases in ``cases``, and values."""
+    place = {case: k for k, case in enumerate(cases)}
+    ordered = sorted(references, key=lambda reference: reference.number)
+    return (
+        np.array([reference.number for reference in ordered], np.int64),
+        np.array([place[reference.case] for reference in ordered], np.int64),
+        np.array([reference.values for reference in ordered], np.float64),
+    )

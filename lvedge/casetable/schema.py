@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,18 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvedge.casetable.tree import MAX_AXES, create_tree, is_shadow
 from lvedge.errors import CaseTableError
 
 APPLICATION_ID = 0x4C564354
 """``PRAGMA application_id`` of a case table: the letters LVCT."""
 
+CHECKED_AT_OPENING_BYTES = 4 << 20
+"""Files up to this size are sealed, or checked whole when opened; larger ones by ``lvedge-cases check``."""
+
+_UNSEALED = hashlib.sha256(b"a case table that is not sealed yet").digest()
 _MAGIC = b"SQLite format 3\x00"
+_WRITING_CACHE_KIB = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,47 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(
+        2,
+        "trees over rules and reference cases",
+        (
+            """CREATE TABLE rule_set (
+                number INTEGER PRIMARY KEY CHECK (number > 0),
+                scope TEXT NOT NULL CHECK (scope IN ('frame', 'cycle')),
+                sex_specific INTEGER NOT NULL CHECK (sex_specific IN (0, 1))
+            )""",
+            """CREATE TABLE rule_axis (
+                rule_set INTEGER NOT NULL REFERENCES rule_set (number),
+                axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 4),
+                value TEXT NOT NULL CHECK (typeof(value) = 'text'),
+                origin REAL NOT NULL CHECK (typeof(origin) = 'real'),
+                scale REAL NOT NULL CHECK (typeof(scale) = 'real' AND scale > 0),
+                PRIMARY KEY (rule_set, axis)
+            )""",
+            """CREATE TABLE rule_fallback (
+                rule INTEGER PRIMARY KEY
+            )""",
+            """CREATE TABLE rule_entry (
+                rule INTEGER PRIMARY KEY,
+                checksum INTEGER NOT NULL CHECK (typeof(checksum) = 'integer'),
+                entry BLOB NOT NULL CHECK (typeof(entry) = 'blob')
+            )""",
+            """CREATE TABLE reference_direction (
+                axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 4),
+                position INTEGER NOT NULL,
+                share REAL NOT NULL CHECK (typeof(share) = 'real'),
+                PRIMARY KEY (axis, position)
+            )""",
+            """CREATE TABLE reference_page (
+                number INTEGER PRIMARY KEY CHECK (number > 0),
+                cases BLOB NOT NULL CHECK (typeof(cases) = 'blob')
+            )""",
+            create_tree("reference_tree", MAX_AXES),
+            """CREATE TABLE seal (
+                digest BLOB NOT NULL CHECK (typeof(digest) = 'blob')
+            )""",
+        ),
+    ),
 )
 
 
@@ -127,7 +175,10 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | No
 
 @contextmanager
 def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, to a file that is known to be a sound case table of this version.
+    """A connection that cannot write, to a file that is marked as a case table of this version.
+
+    One read transaction holds from the beginning to the end: what is read never changes, and no look-up asks
+    for a lock. Threads may share the connection if they take turns.
 
     Raises:
         CaseTableError: if it is missing, no SQLite database, another program's, of another version, damaged.
@@ -136,12 +187,60 @@ def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(_connect(f"{path.absolute().as_uri()}?mode=ro")) as connection:
             connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
             _check_marks(connection, path)
-            _check_schema(connection, path)
-            _check_pages(connection, path)
             yield connection
     except sqlite3.Error as err:
-        raise _damaged(path, str(err)) from err
+        raise file_error(path, err) from err
+
+
+def open_in_memory() -> sqlite3.Connection:
+    """A connection to an empty case table of the newest schema that lives in memory."""
+    connection = _connect(":memory:")
+    migrate(connection)
+    return connection
+
+
+def is_checked_at_opening(connection: sqlite3.Connection) -> bool:
+    """Whether the file is small enough to be checked whole when it is opened."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    return bool(pages * connection.execute("PRAGMA page_size").fetchone()[0] <= CHECKED_AT_OPENING_BYTES)
+
+
+def is_sealed(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a small file is, to the last byte, what ``rewritten`` wrote; of a large one that is not asked.
+
+    Schema and rows were checked then. A file that something else has written to is to be checked again.
+    """
+    if not is_checked_at_opening(connection):
+        return False
+    try:
+        (digest,) = connection.execute("SELECT digest FROM seal").fetchone() or (b"",)
+        data = path.read_bytes()
+    except (sqlite3.Error, OSError):  # is told by the checks of a file that is not sealed
+        return False
+    return bool(digest == hashlib.sha256(data.replace(digest, _UNSEALED)).digest())
+
+
+def _seal(path: Path) -> None:
+    """Writes the digest of a file into it, of the file as it was with ``_UNSEALED`` in that place."""
+    if path.stat().st_size <= CHECKED_AT_OPENING_BYTES:
+        data = path.read_bytes()
+        path.write_bytes(data.replace(_UNSEALED, hashlib.sha256(data).digest()))
+
+
+def check_pages(connection: sqlite3.Connection) -> None:
+    """Checks every page of the file, and that every row that another one refers to is there.
+
+    Raises:
+        sqlite3.DatabaseError: if the file is damaged, as where SQLite meets the damage itself.
+    """
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(str(verdict).replace("\n", " "))
+    broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise sqlite3.DatabaseError(f"row {broken[1]} of table {broken[0]} refers to nothing")
 
 
 @contextmanager
@@ -164,15 +263,20 @@ def rewritten(path: Path, append: bool) -> Iterator[sqlite3.Connection]:
                 file.write(path.read_bytes())
         with closing(_connect(f"{copy.as_uri()}?mode=rw")) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_WRITING_CACHE_KIB}")
             if append:
                 _check_marks(connection, path, older_is_fine=True)
-                _check_pages(connection, path)
+                check_pages(connection)
             migrate(connection)
-            _check_schema(connection, path)
+            check_schema(connection, path)
             yield connection
+            with transaction(connection):
+                connection.execute("DELETE FROM seal")
+                connection.execute("INSERT INTO seal VALUES (?)", (_UNSEALED,))
+        _seal(copy)
         os.replace(copy, path)
     except sqlite3.Error as err:
-        raise _damaged(path, str(err)) from err
+        raise file_error(path, err) from err
     except OSError as err:
         raise CaseTableError(
             f"{path}: cannot be written ({err.strerror}): choose a path you may write to"
@@ -183,7 +287,7 @@ def rewritten(path: Path, append: bool) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
@@ -221,11 +325,15 @@ def _check_marks(connection: sqlite3.Connection, path: Path, older_is_fine: bool
         )
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-        migrate(fresh)
-        expected = set(fresh.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    found = set(connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Checks that every table is as the migrations made it, and that nothing was added that acts by itself.
+
+    Raises:
+        CaseTableError: naming the first table that is not.
+    """
+    with closing(open_in_memory()) as fresh:
+        expected = _schema(fresh)
+    found = _schema(connection)
     changed = sorted(name for _, name, _ in expected - found)
     if changed:
         raise CaseTableError(
@@ -239,16 +347,17 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise _damaged(path, str(verdict).replace("\n", " "))
-    broken = connection.execute("PRAGMA foreign_key_check").fetchone()
-    if broken is not None:
-        raise _damaged(path, f"row {broken[1]} of table {broken[0]} refers to nothing")
+def file_error(path: Path, err: sqlite3.Error) -> CaseTableError:
+    """What to say when SQLite fails on a case table."""
+    if "no such module" in str(err):
+        return CaseTableError(
+            f"{path}: needs SQLite's R*Tree, which this Python's SQLite {sqlite3.sqlite_version} is built "
+            "without: use a Python whose sqlite3 has it, such as that of Ubuntu, JetPack or python.org"
+        )
+    return CaseTableError(f"{path}: is damaged ({err}): make it again from its CSV files, or restore a copy")
 
 
-def _damaged(path: Path, reason: str) -> CaseTableError:
-    return CaseTableError(
-        f"{path}: is damaged ({reason}): make it again from its CSV files, or restore a copy"
-    )
+def _schema(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Kind, name and text of everything that has a text, without what a tree keeps itself in."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {(kind, name, sql) for kind, name, sql in rows if not is_shadow(name)}

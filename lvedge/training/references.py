@@ -171,7 +171,7 @@ def content_from_beats(
 
 def reference_set(content: Content) -> ReferenceSet:
     """The search as a case table runs it."""
-    return ReferenceSet(content.features, content.references, content.groups, content.search)
+    return ReferenceSet.in_memory(content.features, content.references, content.groups, content.search)
 
 
 def left_out(

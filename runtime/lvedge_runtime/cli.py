@@ -230,7 +230,7 @@ def _cases(options: argparse.Namespace) -> CaseTable | None:
 
 def _check_layout(cases: CaseTable, bundle: Bundle) -> None:
     """Refuse a case table that was made for other values than the bundle gives."""
-    has, gives = cases.content.layout, bundle.shapes.layout
+    has, gives = cases.layout, bundle.shapes.layout
     if has != gives:
         raise UsageError(
             f"the case table is for {has.sectors} sectors and {has.diameters} diameters, the bundle gives "

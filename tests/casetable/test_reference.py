@@ -110,14 +110,14 @@ def test_an_unknown_level_is_said(case_table: CaseTable) -> None:
 
 def test_one_near_case_outvotes_two_far_ones() -> None:
     references = [Reference(1, "a", (0.0,)), Reference(2, "b", (3.0,)), Reference(3, "b", (-3.0,))]
-    search = ReferenceSet([Feature("fac", 0.0, 1.0)], references, GROUPS, Search(3, 9.0))
+    search = ReferenceSet.in_memory([Feature("fac", 0.0, 1.0)], references, GROUPS, Search(3, 9.0))
     assert search.find({"fac": 0.5}, "mid").row == "reference 1"
     assert search.find({"fac": 2.0}, "mid").row == "reference 2"
 
 
 def test_the_weights_count() -> None:
     features = [Feature("fac", 0.0, 1.0, weight=3.0), Feature("thickening_min", 0.0, 1.0, weight=1.0)]
-    search = ReferenceSet(features, [Reference(1, "a", (0.0, 0.0))], GROUPS, Search())
+    search = ReferenceSet.in_memory(features, [Reference(1, "a", (0.0, 0.0))], GROUPS, Search())
     ((_, distance),) = search.nearest({"fac": 2.0, "thickening_min": 2.0}, 5)
     assert distance == pytest.approx(2.0)
     ((_, distance),) = search.nearest({"fac": 2.0, "thickening_min": 0.0}, 5)
@@ -137,7 +137,7 @@ def test_a_value_that_never_differs_cannot_be_standardised() -> None:
 def test_neighbours_are_those_of_brute_force(points: np.ndarray, query: np.ndarray, count: int) -> None:
     features = [Feature(name, 1.0, 2.0, weight) for name, weight in zip(NAMES, (1.0, 2.0, 0.5), strict=True)]
     references = [Reference(k, "a", tuple(map(float, point))) for k, point in enumerate(points, start=1)]
-    search = ReferenceSet(features, references[::-1], GROUPS, Search())
+    search = ReferenceSet.in_memory(features, references[::-1], GROUPS, Search())
     found = search.nearest(dict(zip(NAMES, query.tolist(), strict=True)), count)
 
     def distance(reference: Reference) -> float:

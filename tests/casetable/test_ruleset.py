@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvedge.casetable import CaseTable, frame_names
+from lvedge.casetable.content import Content, write_content
 from lvedge.casetable.rule import Condition, FieldError, Rule, Scope
 from lvedge.casetable.ruleset import LEVELS, RuleSet
+from lvedge.casetable.schema import open_in_memory
 from lvedge.frame import Subject
-from lvedge.indices import Phase
+from lvedge.indices import IndexLayout, Phase
 from lvedge.measurement import Finding
 
 ADULT = Subject(sex="M", age_years=40)
@@ -33,6 +35,15 @@ def rule(number: int, *conditions: Condition, **changes: object) -> Rule:
     return Rule(number=number, scope=Scope.FRAME, conditions=conditions, **fields)  # type: ignore[arg-type]
 
 
+MEMORY = open_in_memory()
+
+
+def rule_set(rules: list[Rule]) -> RuleSet:
+    """The rules as a table holds them; until the next ones are asked for."""
+    write_content(MEMORY, Content(tuple(rules)))
+    return RuleSet(MEMORY, Scope.FRAME, IndexLayout())
+
+
 @pytest.mark.parametrize(
     ("value", "held"),
     [
@@ -47,7 +58,7 @@ def rule(number: int, *conditions: Condition, **changes: object) -> Rule:
     ],
 )
 def test_inclusive_and_exclusive_bounds_to_the_last_place(value: float, held: list[str]) -> None:
-    rules = RuleSet(
+    rules = rule_set(
         [
             rule(1, Condition("rwt_mean_mm", 1.0, 2.0)),
             rule(2, Condition("rwt_mean_mm", 1.0, 2.0, False, False)),
@@ -230,4 +241,4 @@ def plainly(
 def test_the_arrays_say_what_the_definition_says(
     rules: list[Rule], values: dict[str, float], phase: Phase | None, who: Subject, level: str
 ) -> None:
-    assert rows(RuleSet(rules).find(values, phase, who, level)) == plainly(rules, values, phase, who, level)
+    assert rows(rule_set(rules).find(values, phase, who, level)) == plainly(rules, values, phase, who, level)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lvedge.casetable import open_case_table, schema
+from lvedge.casetable import open_case_table, schema, table
 from lvedge.casetable.schema import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -18,6 +18,9 @@ from lvedge.casetable.schema import (
     transaction,
 )
 from lvedge.errors import CaseTableError
+
+NEWEST = 2
+RECORDS = [(1, "rules and reference cases"), (2, "trees over rules and reference cases")]
 
 
 def state(connection: sqlite3.Connection) -> tuple[int, int, list[tuple[int, str]]]:
@@ -37,14 +40,14 @@ def memory() -> sqlite3.Connection:
 def test_migrations_are_recorded_and_run_once(memory: sqlite3.Connection) -> None:
     migrate(memory)
     migrate(memory)
-    assert state(memory) == (APPLICATION_ID, 1, [(1, "rules and reference cases")])
+    assert state(memory) == (APPLICATION_ID, NEWEST, RECORDS)
 
 
 def test_a_migration_and_its_record_are_committed_together(memory: sqlite3.Connection) -> None:
-    broken = Migration(2, "broken", ("CREATE TABLE extra (x)", "CREATE TABLE extra (x)"))
+    broken = Migration(NEWEST + 1, "broken", ("CREATE TABLE extra (x)", "CREATE TABLE extra (x)"))
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         migrate(memory, (*MIGRATIONS, broken))
-    assert state(memory) == (APPLICATION_ID, 1, [(1, "rules and reference cases")])
+    assert state(memory) == (APPLICATION_ID, NEWEST, RECORDS)
     assert memory.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
 
 
@@ -125,7 +128,7 @@ def test_a_database_of_another_program(tmp_path: Path) -> None:
 
 def test_a_newer_table(case_file: Path) -> None:
     alter(case_file, "PRAGMA user_version = 9")
-    assert message(case_file) == "has schema 9, this lvedge knows up to 1: install a newer lvedge"
+    assert message(case_file) == "has schema 9, this lvedge knows up to 2: install a newer lvedge"
 
 
 def test_an_older_table_is_brought_up_by_appending(
@@ -133,14 +136,47 @@ def test_an_older_table_is_brought_up_by_appending(
 ) -> None:
     from lvedge.casetable.cli import main
 
-    newer = Migration(2, "notes", ("CREATE TABLE note (text TEXT)",))
+    newer = Migration(NEWEST + 1, "notes", ("CREATE TABLE note (text TEXT)",))
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, newer))
-    assert message(case_file) == f"has schema 1: bring it to 2 with lvedge-cases make {case_file} --append"
+    assert message(case_file) == f"has schema 2: bring it to 3 with lvedge-cases make {case_file} --append"
     assert main(["make", str(case_file), "--append"]) == 0
     with open_read_only(case_file) as connection:
-        assert state(connection) == (APPLICATION_ID, 2, [(1, "rules and reference cases"), (2, "notes")])
+        assert state(connection) == (APPLICATION_ID, NEWEST + 1, [*RECORDS, (NEWEST + 1, "notes")])
     with open_case_table(case_file) as table:
         assert len(table.content.rules) == 9
+
+
+def test_a_table_of_the_first_schema_is_told_apart_and_brought_up(tmp_path: Path, case_file: Path) -> None:
+    from lvedge.casetable.cli import main
+
+    old = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        migrate(connection, MIGRATIONS[:1])
+        connection.execute("ATTACH ? AS new", (str(case_file),))
+        for table in (
+            "meta",
+            "rule",
+            "condition",
+            "feature",
+            "reference_group",
+            "reference",
+            "reference_value",
+        ):
+            connection.execute(f"INSERT INTO {table} SELECT * FROM new.{table} ORDER BY rowid")
+    assert message(old) == f"has schema 1: bring it to 2 with lvedge-cases make {old} --append"
+    assert main(["make", str(old), "--append"]) == 0
+    with open_case_table(old) as table, open_case_table(case_file) as same:
+        assert table.content == same.content
+        values = {"fac": 0.6, "ed_rwt_max_mm": 8.2}
+        assert table.find_cycle(values, level="mid") == same.find_cycle(values, level="mid")
+
+
+def test_an_sqlite_without_trees_is_named(tmp_path: Path) -> None:
+    error = schema.file_error(tmp_path / "t.sqlite", sqlite3.OperationalError("no such module: rtree"))
+    assert str(error) == (
+        f"{tmp_path}/t.sqlite: needs SQLite's R*Tree, which this Python's SQLite {sqlite3.sqlite_version} is "
+        "built without: use a Python whose sqlite3 has it, such as that of Ubuntu, JetPack or python.org"
+    )
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
@@ -158,6 +194,53 @@ def test_bytes_flipped_in_every_page_are_seen_or_harmless(case_file: Path) -> No
         case_file.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
         with suppress(CaseTableError), open_case_table(case_file) as table:
             assert table.content == content
+
+
+class CheckedError(Exception):
+    """The whole file is being checked."""
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening says by an exception that it checks the whole file."""
+
+    def check(_: sqlite3.Connection) -> None:
+        raise CheckedError
+
+    monkeypatch.setattr(table, "_check_whole", check)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_small_table_is_checked_whole_unless_every_byte_is_as_it_was_made(case_file: Path) -> None:
+    open_case_table(case_file).close()
+    whole = case_file.read_bytes()
+    for at in (*range(1000, len(whole), 5000), len(whole) - 1):
+        case_file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises((CheckedError, CaseTableError)):
+            open_case_table(case_file)
+    case_file.write_bytes(whole + b"\0")
+    with pytest.raises(CheckedError):
+        open_case_table(case_file)
+    case_file.write_bytes(whole)
+    open_case_table(case_file).close()
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("statement", ["DELETE FROM seal", "UPDATE seal SET digest = x''", "VACUUM"])
+def test_a_table_without_its_seal_is_checked_whole(case_file: Path, statement: str) -> None:
+    alter(case_file, statement)
+    with pytest.raises(CheckedError):
+        open_case_table(case_file)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_table_that_was_appended_to_is_sealed_anew(case_file: Path) -> None:
+    from lvedge.casetable.cli import main
+
+    before = case_file.read_bytes()
+    assert main(["make", str(case_file), "--append", "--title", "another title"]) == 0
+    assert case_file.read_bytes() != before
+    open_case_table(case_file).close()
 
 
 def test_altered_tables_are_refused(case_file: Path) -> None:

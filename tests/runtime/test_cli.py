@@ -398,7 +398,7 @@ def test_a_bundle_that_is_not_trusted_is_refused_before_an_engine_is_opened(
 
 
 def test_a_case_table_for_other_values_is_refused(capsys, monkeypatch, ring):
-    other = SimpleNamespace(content=SimpleNamespace(layout=IndexLayout(4, 2)))
+    other = SimpleNamespace(layout=IndexLayout(4, 2))
     monkeypatch.setattr(cli, "_cases", lambda _options: other)
     assert run("--stream", "--quiet") == 2
     assert (
