@@ -68,9 +68,9 @@ cross-validate: ## all subjects, each by the run in $(CV) that left its fold out
 	lvedge-eval --data $(DATA) --folds $(CV) --keep $(CV)/scores --jobs $(JOBS) --out $(CROSS_VALIDATION).json \
 		--markdown $(CROSS_VALIDATION).md --plots $(CROSS_VALIDATION)
 
-bundle: ## the trained networks as the bundle that ships, with parity proven
+bundle: ## the trained networks as the bundle that ships, with parity proven; `make device` first, for FP16
 	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
-		--card docs/model-card.md --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
+		--card docs/model-card.md --half $(BUILD)/onnx --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
 	cd lvedge/weights && sha256sum default.lvedge > default.lvedge.sha256
 
 device: ## the graphs for devices, in build/onnx: FP32, FP16 and, where it pays, INT8

@@ -1,4 +1,4 @@
-"""The bundle: one file with the three graphs and the manifest that says everything about them.
+"""The bundle: one file with the three graphs, in FP32 or in FP16 too, and the manifest that tells of them.
 
 A bundle is read once into memory and checked whole; the bytes that were checked are the bytes that go to an
 engine, never a path. What the manifest does not name is refused, and so is a graph that would read other
@@ -22,7 +22,7 @@ from lvedge.archive import MOST_BYTES, archive_bytes, entries_from_archive
 from lvedge.contract import CONTRACT_VERSION, ContractShapes
 from lvedge.disk import write_whole
 from lvedge.errors import BundleError, TrustError
-from lvedge.graph import GRAPHS, check_graph
+from lvedge.graph import GRAPHS, PRECISIONS, check_graph, graph_file
 from lvedge.indices import IndexLayout
 from lvedge.manifest import check_statements, json_object
 from lvedge.signature import SIGNATURE, Signature, read_signature, signature_of
@@ -39,8 +39,10 @@ CHECKSUM = "default.lvedge.sha256"
 """Beside it, its SHA-256 as ``sha256sum`` writes it: the one unsigned bundle that is taken unasked."""
 
 MANIFEST, LICENCE, MODEL_CARD = "manifest.json", "LICENSE", "model-card.md"
-ENTRIES = (*(f"{name}.onnx" for name in GRAPHS), LICENCE, MODEL_CARD)
+ENTRIES = (*(graph_file(name) for name in GRAPHS), LICENCE, MODEL_CARD)
 """What a bundle holds beside its manifest and its signature, all of it and in this order."""
+HALF_ENTRIES = tuple(graph_file(name, "fp16") for name in GRAPHS)
+"""What may follow: the same graphs typed in FP16, for engines that gain by it; all of them or none."""
 
 _LARGEST_SIZE = 4096
 _LARGEST_MM = 100.0
@@ -68,9 +70,14 @@ class Bundle:
     manifest_bytes: bytes = b""
     signature: Signature | None = None
 
-    def graph(self, name: str) -> bytes:
-        """The checked ONNX bytes of "step", "replay" or "locator"."""
-        return self.entries[f"{name}.onnx"]
+    def graph(self, name: str, precision: str = "fp32") -> bytes:
+        """The checked ONNX bytes of "step", "replay" or "locator", in one of ``precisions``."""
+        return self.entries[graph_file(name, precision)]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What all graphs are there in, FP32 first."""
+        return tuple(p for p in PRECISIONS if all(graph_file(name, p) in self.entries for name in GRAPHS))
 
     @property
     def name(self) -> str:
@@ -183,8 +190,10 @@ def _checked(data: bytes, sha256: str, origin: str, trust: Trust) -> Bundle:
         trust.check_version(manifest["version"])
         shapes = shapes_from_manifest(manifest["shapes"])
         del entries[MANIFEST]
-        for name in GRAPHS:
-            check_graph(name, entries[f"{name}.onnx"], shapes)
+        for precision in PRECISIONS:
+            for name in GRAPHS:
+                if graph_file(name, precision) in entries:
+                    check_graph(name, entries[graph_file(name, precision)], shapes)
     except TrustError as err:
         raise TrustError(f"the bundle {origin} {err}") from err
     except BundleError as err:
@@ -235,6 +244,7 @@ def write_bundle(
     about: Mapping[str, Any],
     licence: str,
     model_card: str,
+    half: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle whole or not at all; the same arguments give the same bytes.
 
@@ -247,6 +257,7 @@ def write_bundle(
             (``spdx``, ``notice``), ``training``, ``accuracy``, ``quality``, ``versions`` and ``checkpoint``.
         licence: the weights' licence in full.
         model_card: Markdown.
+        half: the same three graphs typed in FP16; None to leave them out.
 
     Returns:
         The bundle as a reader sees it.
@@ -254,8 +265,9 @@ def write_bundle(
     Raises:
         BundleError: if a reader would refuse it, or it cannot be written.
     """
-    content = {f"{name}.onnx": graphs[name] for name in GRAPHS}
+    content = {graph_file(name): graphs[name] for name in GRAPHS}
     content |= {LICENCE: licence.encode("utf-8"), MODEL_CARD: model_card.encode("utf-8")}
+    content |= {} if half is None else {graph_file(name, "fp16"): half[name] for name in GRAPHS}
     manifest = {
         **about,
         "format": FORMAT_VERSION,
@@ -307,8 +319,9 @@ def shapes_from_manifest(stated: object) -> ContractShapes:
 
 def _manifest(entries: Mapping[str, bytes]) -> dict[str, Any]:
     """The manifest, with everything in it that the entries can be checked against."""
-    unknown = [name for name in entries if name not in (MANIFEST, *ENTRIES)]
-    missing = [name for name in (MANIFEST, *ENTRIES) if name not in entries]
+    expected = (*ENTRIES, *HALF_ENTRIES) if any(name in entries for name in HALF_ENTRIES) else ENTRIES
+    unknown = [name for name in entries if name not in (MANIFEST, *expected)]
+    missing = [name for name in (MANIFEST, *expected) if name not in entries]
     if missing or unknown:
         what = f"lacks {', '.join(missing)}" if missing else f"holds {', '.join(unknown)}, which none may"
         raise BundleError(what)
@@ -320,9 +333,9 @@ def _manifest(entries: Mapping[str, bytes]) -> dict[str, Any]:
         if version != ours or isinstance(version, bool):
             raise BundleError(f"is of {what} {version!r}, this lvedge takes {ours}: update the older of both")
     check_statements(manifest)
-    if set(manifest["entries"]) != set(ENTRIES):
+    if set(manifest["entries"]) != set(expected):
         raise BundleError("names other entries in its manifest than it holds")
-    for name in ENTRIES:
+    for name in expected:
         if manifest["entries"][name] != _fingerprint(entries[name]):
             raise BundleError(f"is altered: {name} is not what the manifest says")
     for name in (LICENCE, MODEL_CARD):

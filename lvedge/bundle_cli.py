@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvedge.bundle import (
+    ENTRIES,
+    HALF_ENTRIES,
     LICENCE,
     MODEL_CARD,
     Bundle,
@@ -25,7 +27,7 @@ from lvedge.bundle import (
 )
 from lvedge.disk import write_whole
 from lvedge.errors import BundleError, LvedgeError, TrustError, UsageError
-from lvedge.graph import GRAPHS
+from lvedge.graph import GRAPHS, graph_file
 from lvedge.manifest import json_object
 from lvedge.signature import key_id, private_key_from_pem, public_key_from_pem, version_from_text
 from lvedge.trust import Trust, trust_from_settings
@@ -116,7 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _make(options: argparse.Namespace) -> None:
     folder: Path = options.folder
-    content = {name: _content(folder / name) for name in _files()}
+    has_half = any((folder / name).exists() for name in HALF_ENTRIES)
+    content = {name: _content(folder / name) for name in (*_files(), *(HALF_ENTRIES if has_half else ()))}
     try:
         about = json_object(content[ABOUT])
         shapes = shapes_from_manifest(about.pop("shapes", None))
@@ -128,7 +131,8 @@ def _make(options: argparse.Namespace) -> None:
     made = write_bundle(
         options.out,
         shapes=shapes,
-        graphs={name: content[f"{name}.onnx"] for name in GRAPHS},
+        graphs={name: content[graph_file(name)] for name in GRAPHS},
+        half={name: content[graph_file(name, "fp16")] for name in GRAPHS} if has_half else None,
         about=about,
         licence=_decoded(content[LICENCE], folder / LICENCE),
         model_card=_decoded(content[MODEL_CARD], folder / MODEL_CARD),
@@ -270,7 +274,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def _files() -> tuple[str, ...]:
-    return (*(f"{name}.onnx" for name in GRAPHS), LICENCE, MODEL_CARD, ABOUT)
+    return (*ENTRIES, ABOUT)
 
 
 def _content(path: Path) -> bytes:

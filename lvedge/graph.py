@@ -23,9 +23,17 @@ GRAPHS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 """Name of a graph to its inputs and outputs."""
 
+PRECISIONS = ("fp32", "fp16")
+"""What a bundle's graphs may be typed in inside; inputs and outputs are float32 in every precision."""
+
 STANDARD_DOMAINS = frozenset(("", "ai.onnx"))
 NEWEST_OPSET, NEWEST_IR = 18, 10
 """What TensorRT 10.1 and ONNX Runtime 1.20 still take."""
+
+
+def graph_file(name: str, precision: str = "fp32") -> str:
+    """A graph's file, in a bundle or a folder: "step.onnx", in lower precisions "step.fp16.onnx"."""
+    return f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
 
 
 def check_graph(name: str, data: bytes, shapes: ContractShapes) -> None:

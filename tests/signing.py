@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +48,13 @@ def trusting(*makers: Maker, **rules: object) -> Trust:
     return Trust({maker.key: maker.public for maker in makers}, **rules)  # type: ignore[arg-type]
 
 
-def write_tiny(path: Path, version: str = "7", name: str = "tiny", card: str = "# Tiny\n") -> Bundle:
+def write_tiny(
+    path: Path,
+    version: str = "7",
+    name: str = "tiny",
+    card: str = "# Tiny\n",
+    half: Mapping[str, bytes] | None = None,
+) -> Bundle:
     """An unsigned bundle."""
     return write_bundle(
         path,
@@ -56,6 +63,7 @@ def write_tiny(path: Path, version: str = "7", name: str = "tiny", card: str = "
         about={**ABOUT, "version": version, "name": name},
         licence="CC0.\n",
         model_card=card,
+        half=half,
     )
 
 

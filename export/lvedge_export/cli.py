@@ -78,6 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--accuracy", type=Path, metavar="JSON", help="measured accuracy with its protocol")
     bundle.add_argument("--quality", type=Path, metavar="JSON", help="coefficients of the quality model")
+    bundle.add_argument(
+        "--half",
+        type=Path,
+        metavar="DIR",
+        help="carry the FP16 graphs too that lvedge-export onnx wrote there (default: FP32 alone)",
+    )
     bundle.add_argument("--report", type=Path, metavar="JSON", help="where the comparison is written")
     bundle.set_defaults(run_command=_bundle)
 
@@ -153,7 +159,7 @@ def _bundle(options: argparse.Namespace) -> int:
     """Export, compare, write."""
     _require_packages()
     from lvedge.bundle import DEFAULT_PATH
-    from lvedge_export.pack import About, bundle_from_run, read_run
+    from lvedge_export.pack import About, bundle_from_run, graphs_from_folder, read_run
 
     card = NO_CARD.format(name=options.name, version=options.version)
     about = About(
@@ -167,7 +173,8 @@ def _bundle(options: argparse.Namespace) -> int:
     )
     run = read_run(options.run)
     clips = _clips(run.shapes, options.data)
-    bundle, parity = bundle_from_run(run, about, clips, options.out, options.report)
+    half = None if options.half is None else graphs_from_folder(run, options.half, "fp16")
+    bundle, parity = bundle_from_run(run, about, clips, options.out, options.report, half)
     where, worst = parity.worst
     sys.stdout.write(
         f"{options.out}: {bundle.name} {bundle.version}, {options.out.stat().st_size / 1e6:.1f} MB; equal to"

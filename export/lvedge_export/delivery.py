@@ -10,12 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from lvedge import __version__
 from lvedge.contract import Stepper
-from lvedge.errors import DataError, UsageError
-from lvedge.graph import GRAPHS, NEWEST_IR, NEWEST_OPSET
+from lvedge.errors import UsageError
+from lvedge.graph import NEWEST_IR, NEWEST_OPSET, graph_file
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.stepper import TorchStepper
 from lvedge_export.clip import Clip, sample_of_clips
@@ -23,12 +21,12 @@ from lvedge_export.convert import onnx_from_graph
 from lvedge_export.drift import STEPS, Drift, drift_of
 from lvedge_export.engine import Exported
 from lvedge_export.error import MOST_GROWTH, change_as_measured, error_table, growth, measured_on_acdc
-from lvedge_export.finish import ExportError, checkpoint_line, metadata
+from lvedge_export.finish import ExportError
 from lvedge_export.graph import graphs_of
 from lvedge_export.half import LARGEST, emulated_from_half
 from lvedge_export.int8 import PARTS, emulated_from_int8, int8_from_onnx
 from lvedge_export.pace import pace
-from lvedge_export.pack import Run
+from lvedge_export.pack import Run, graphs_from_folder
 from lvedge_export.parity import compare
 from lvedge_export.precision import (
     AREA_MM2,
@@ -39,6 +37,8 @@ from lvedge_export.precision import (
     choose_precision,
     halves,
     overflows,
+    phrase,
+    rounded,
     share_of_limits,
 )
 from lvedge_export.reach import MARGIN
@@ -113,20 +113,9 @@ def exported_from_folder(run: Run, folder: Path) -> Exported:
     """The FP32 graphs that ``lvedge-export onnx`` wrote, if they come from this very run.
 
     Raises:
-        DataError: if one is missing or comes from other checkpoints.
+        DataError: as for ``graphs_from_folder``.
     """
-    graphs = {}
-    for name in GRAPHS:
-        path = folder / f"{name}.onnx"
-        try:
-            graphs[name] = path.read_bytes()
-            stated = metadata(graphs[name])
-        except (OSError, DecodeError) as err:
-            raise DataError(f"{path} cannot be read: write it with lvedge-export onnx ({err})") from err
-        wanted = {"checkpoint": checkpoint_line(run.sources), "precision": "fp32", "graph": name}
-        if not wanted.items() <= stated.items():
-            raise DataError(f"{path} is no graph of this run: write it again with lvedge-export onnx")
-    return Exported(run.shapes, run.sources, graphs)
+    return Exported(run.shapes, run.sources, graphs_from_folder(run, folder, "fp32"))
 
 
 def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> Delivery:
@@ -149,19 +138,19 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
     half = halves(exported, choice.kept)
     emulated = {name: emulated_from_half(graph) for name, graph in half.items()}
     torch_stepper = TorchStepper(run.network, run.locator)
-    with exported.engine() as full, exported.engine(**emulated) as rounded:
+    with exported.engine() as full, exported.engine(**emulated) as lower:
         parity = compare(torch_stepper, full, clips)
-        strayed = compare(torch_stepper, rounded, clips)
-        drifts = drift_of(torch_stepper, {"fp32": full, "fp16": rounded}, trial.beat, trial.steps)
-        measured = _as_measured(trial, {"fp32": full, "fp16": rounded})
+        strayed = compare(torch_stepper, lower, clips)
+        drifts = drift_of(torch_stepper, {"fp32": full, "fp16": lower}, trial.beat, trial.steps)
+        measured = _as_measured(trial, {"fp32": full, "fp16": lower})
     changed = change(strayed, run.shapes)
     failures = [*parity.failures, *overflows(choice), *_unbounded(drifts)]
     if not share_of_limits(changed) <= 1:
-        failures.append(f"FP16 changes more than it may: {_phrase(changed)}")
+        failures.append(f"FP16 changes more than it may: {phrase(changed)}")
     if not share_of_limits(drifts["fp16"].largest) <= 1:
         failures.append(f"FP16 drifts further than it may within {trial.steps} steps")
-    files = {f"{name}.onnx": graph for name, graph in exported.graphs.items()}
-    files |= {f"{name}.fp16.onnx": graph for name, graph in half.items()}
+    files = {graph_file(name): graph for name, graph in exported.graphs.items()}
+    files |= {graph_file(name, "fp16"): graph for name, graph in half.items()}
     where, worst = parity.worst
     report = {
         **_about(trial, files),
@@ -171,7 +160,7 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
         "fp16": {
             "emulation": HALF_EMULATION,
             "limits": {"thickness_mm": THICKNESS_MM, "area_mm2": AREA_MM2, "point_mm": POINT_MM},
-            "change": _rounded(changed),
+            "change": rounded(changed),
             "largest": LARGEST,
             "margin": MARGIN,
             **choice.as_json(),
@@ -182,7 +171,7 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
     }
     said = (
         f"fp32 equal to the network on {parity.frames} frames, worst {where} by {worst.relative:.1e} of its"
-        f" range; fp16 (emulated) changes {_phrase(changed)};"
+        f" range; fp16 (emulated) changes {phrase(changed)};"
         f" in FP32 stay {', '.join(choice.why) or 'no parts'}"
     )
     return Delivery(files, report, drifts, failures, said)
@@ -223,13 +212,13 @@ def deliver_int8(
     kept = [name for name in graphs if max(grown[name].values()) < MOST_GROWTH]
     if len(kept) == len(graphs) and not max(growth(table, "fp32", "int8").values()) < MOST_GROWTH:
         kept = kept[:1]
-    files = {f"{name}.int8.onnx": graphs[name] for name in kept}
+    files = {graph_file(name, "int8"): graphs[name] for name in kept}
     report = {
         **_about(trial, files),
         "calibration": {"clips": len(calibration), "frames": sum(len(clip.views) for clip in calibration)},
         "quantised": PARTS,
         "emulation": INT8_EMULATION,
-        "change": _rounded(change(strayed, run.shapes)),
+        "change": rounded(change(strayed, run.shapes)),
         "outputs": strayed.as_json()["graphs"],
         "growth": {**grown, "both": growth(table, "fp32", "int8")},
         "most_growth": MOST_GROWTH,
@@ -237,7 +226,7 @@ def deliver_int8(
         "onnxruntime_on_this_cpu": {
             "what": "step, INT8 against FP32 in turn, ONNX Runtime's own INT8 kernels",
             "pace": timed,
-            "change": _rounded(change(on_cpu, run.shapes)),
+            "change": rounded(change(on_cpu, run.shapes)),
         },
         "drift": _drift_json(trial, drifts),
         **measured,
@@ -308,14 +297,3 @@ def _unbounded(drifts: Mapping[str, Drift]) -> list[str]:
     return [
         f"the drift of {name} grows with every step" for name, drift in drifts.items() if not drift.is_bounded
     ]
-
-
-def _rounded(changed: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.3g}") for name, value in changed.items()}
-
-
-def _phrase(changed: Mapping[str, float]) -> str:
-    return (
-        f"a wall by at most {changed['thickness_mm']:.2g} mm, an area by {changed['area_mm2']:.2g} mm²,"
-        f" a located point by {changed['point_mm']:.2g} mm"
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lvedge.bundle import Bundle
 from lvedge.contract import ContractShapes
+from lvedge.graph import graph_file
 from lvedge_runtime.engines import Engine, open_engine
 
 
@@ -30,7 +31,7 @@ class Exported:
         Args:
             instead: graphs by name that take the place of the FP32 ones.
         """
-        entries = {f"{name}.onnx": data for name, data in {**self.graphs, **instead}.items()}
+        entries = {graph_file(name): data for name, data in {**self.graphs, **instead}.items()}
         return Bundle(manifest={}, shapes=self.shapes, sha256="", origin="export", entries=entries)
 
     def engine(self, **instead: bytes) -> Engine:

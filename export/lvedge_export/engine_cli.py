@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvedge import __version__
 from lvedge.errors import BundleError, UsageError
-from lvedge.graph import GRAPHS, check_standing_alone
+from lvedge.graph import GRAPHS, check_standing_alone, graph_file
 from lvedge.training.argument import whole_number
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def add_engine(commands: Any) -> None:
         " engines for other GPUs, for which this machine needs none. Needs no PyTorch.",
     )
     origin = engine.add_mutually_exclusive_group(required=True)
-    origin.add_argument("--bundle", type=Path, metavar="FILE", help="a bundle, whose graphs are FP32")
+    origin.add_argument("--bundle", type=Path, metavar="FILE", help="a bundle")
     origin.add_argument("--onnx", type=Path, metavar="DIR", help="where lvedge-export onnx and int8 wrote")
     engine.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the engines")
     engine.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="which graphs of --onnx; int8 takes those there are, and fp16 for the others (default: fp16)",
+        help="which graphs; int8, of --onnx alone, takes those there are, and fp16 for the others"
+        " (default: fp16; fp32 of a bundle that has no others)",
     )
     engine.add_argument(
         "--max-batch",
@@ -103,7 +104,7 @@ def _engine(options: argparse.Namespace) -> int:
         hardware_compatible=options.hardware_compatible,
     )
     if options.bundle:
-        graphs = _bundle_graphs(options.bundle)
+        graphs = _bundle_graphs(options.bundle, options.precision)
     else:
         graphs = _folder_graphs(options.onnx, options.precision or "fp16")
     about, build = _rtx(options.target) if options.rtx else _device(options.timing_cache)
@@ -148,19 +149,24 @@ def _check(options: argparse.Namespace) -> None:
     meant = [name for name, is_there in on_device.items() if is_there]
     if options.rtx and meant:
         raise UsageError(f"{', '.join(meant)} cannot be had with --rtx: it builds for other machines")
-    if options.bundle and options.precision not in (None, "fp32"):
-        raise UsageError(
-            f"a bundle holds FP32 graphs and none in {options.precision.upper()}:"
-            " name the folder that lvedge-export onnx wrote by --onnx"
-        )
 
 
-def _bundle_graphs(path: Path) -> dict[tuple[str, str], bytes]:
-    """Graph and precision to ONNX bytes."""
+def _bundle_graphs(path: Path, asked: str | None) -> dict[tuple[str, str], bytes]:
+    """Graph and precision to ONNX bytes; the lowest precision that the bundle has where none is asked for.
+
+    Raises:
+        UsageError: if it has none in that precision.
+    """
     from lvedge.bundle import open_bundle
 
     bundle = open_bundle(path)
-    return {(name, "fp32"): bundle.graph(name) for name in GRAPHS}
+    precision = bundle.precisions[-1] if asked is None else asked
+    if precision not in bundle.precisions:
+        raise UsageError(
+            f"the bundle {path} holds no graphs in {precision.upper()}:"
+            " name the folder that lvedge-export onnx wrote by --onnx"
+        )
+    return {(name, precision): bundle.graph(name, precision) for name in GRAPHS}
 
 
 def _folder_graphs(folder: Path, precision: str) -> dict[tuple[str, str], bytes]:
@@ -172,9 +178,9 @@ def _folder_graphs(folder: Path, precision: str) -> dict[tuple[str, str], bytes]
     found = {}
     for name, (inputs, outputs) in GRAPHS.items():
         kind = precision
-        if kind == "int8" and not (folder / f"{name}.int8.onnx").exists():
+        if kind == "int8" and not (folder / graph_file(name, "int8")).exists():
             kind = "fp16"
-        file = f"{name}.onnx" if kind == "fp32" else f"{name}.{kind}.onnx"
+        file = graph_file(name, kind)
         try:
             data = (folder / file).read_bytes()
             scan = check_standing_alone(name, data)

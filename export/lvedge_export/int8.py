@@ -20,6 +20,7 @@ from onnxruntime.quantization import (
 )
 
 from lvedge.contract import Floats
+from lvedge.graph import graph_file
 from lvedge_export.clip import Clip
 from lvedge_export.engine import Exported
 from lvedge_export.finish import finished, part_of
@@ -44,7 +45,7 @@ def int8_from_onnx(exported: Exported, name: str, clips: Iterable[Clip]) -> byte
     model = onnx.load_from_string(exported.graphs[name])
     nodes = {node.name: part_of(node.name) for node in model.graph.node}
     with TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / f"{name}.onnx"
+        path = Path(folder) / graph_file(name)
         quantize_static(
             model,
             path,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lvedge.bundle import Bundle, write_bundle
 from lvedge.contract import ContractShapes
 from lvedge.errors import DataError, UsageError
-from lvedge.graph import NEWEST_OPSET
+from lvedge.graph import GRAPHS, NEWEST_OPSET, graph_file
 from lvedge.network.config import contract_shapes
 from lvedge.network.locator import Locator
 from lvedge.network.model import LeftVentricleNetwork
@@ -28,9 +29,11 @@ from lvedge.view import CLIP, PERCENTILES, SEPTUM_IN_VIEW_DEG
 from lvedge_export.clip import Clip
 from lvedge_export.convert import onnx_from_graph
 from lvedge_export.engine import Exported
-from lvedge_export.finish import ExportError
+from lvedge_export.finish import ExportError, checkpoint_line, metadata
 from lvedge_export.graph import example_inputs, graphs_of
+from lvedge_export.half import emulated_from_half
 from lvedge_export.parity import Parity, compare
+from lvedge_export.precision import change, phrase, rounded, share_of_limits
 
 NETWORK_STAGES = ("recurrence", "perception")
 """Checkpoints of a run that hold the network, the last stage first."""
@@ -119,8 +122,33 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"the checkpoints in {folder} are no run of this version: {reason}") from err
 
 
+def graphs_from_folder(run: Run, folder: Path, precision: str) -> dict[str, bytes]:
+    """The graphs that ``lvedge-export onnx`` wrote, if they come from this very run.
+
+    Raises:
+        DataError: if one is missing or comes from other checkpoints.
+    """
+    graphs = {}
+    for name in GRAPHS:
+        path = folder / graph_file(name, precision)
+        try:
+            graphs[name] = path.read_bytes()
+            stated = metadata(graphs[name])
+        except (OSError, DecodeError) as err:
+            raise DataError(f"{path} cannot be read: write it with lvedge-export onnx ({err})") from err
+        wanted = {"checkpoint": checkpoint_line(run.sources), "precision": precision, "graph": name}
+        if not wanted.items() <= stated.items():
+            raise DataError(f"{path} is no graph of this run: write it again with lvedge-export onnx")
+    return graphs
+
+
 def bundle_from_run(
-    run: Run, about: About, clips: Iterable[Clip], path: Path, report: Path | None = None
+    run: Run,
+    about: About,
+    clips: Sequence[Clip],
+    path: Path,
+    report: Path | None = None,
+    half: Mapping[str, bytes] | None = None,
 ) -> tuple[Bundle, Parity]:
     """Export a run, compare the graphs with the network on clips, and write the bundle if they are equal.
 
@@ -130,9 +158,11 @@ def bundle_from_run(
         clips: what both are compared on.
         path: where the bundle goes.
         report: where the comparison goes as JSON, whatever it comes to.
+        half: the graphs in FP16, which are to be in it too.
 
     Raises:
-        ExportError: if an output is out of tolerance; no bundle is written then.
+        ExportError: if an output is out of tolerance, or FP16 changes more than it may; no bundle is written
+            then.
         BundleError: if the bundle cannot be written.
     """
     modules = graphs_of(run.network, run.locator)
@@ -144,16 +174,36 @@ def bundle_from_run(
         write_report(report, parity.as_json())
     if parity.failures:
         raise ExportError(f"the export is not equal to the network: {'; '.join(parity.failures)}")
+    made: dict[str, Any] = {
+        "flop": {name: flop(module, name, run.shapes) for name, module in modules.items()}
+    }
+    if half is not None:
+        made["fp16"] = _half_statement(Exported(run.shapes, run.sources, graphs), half, clips)
     bundle = write_bundle(
         path,
         shapes=run.shapes,
         graphs=graphs,
-        about=_statements(run, about, parity)
-        | {"flop": {name: flop(module, name, run.shapes) for name, module in modules.items()}},
+        about=_statements(run, about, parity) | made,
         licence=about.licence,
         model_card=about.model_card,
+        half=half,
     )
     return bundle, parity
+
+
+def _half_statement(exported: Exported, half: Mapping[str, bytes], clips: Sequence[Clip]) -> dict[str, Any]:
+    """What FP16, emulated on this CPU, changes of FP32's values at most.
+
+    Raises:
+        ExportError: if that is more than it may.
+    """
+    emulated = {name: emulated_from_half(graph) for name, graph in half.items()}
+    with exported.engine() as full, exported.engine(**emulated) as lower:
+        strayed = compare(full, lower, clips)
+    changed = change(strayed, exported.shapes)
+    if not share_of_limits(changed) <= 1:
+        raise ExportError(f"FP16 changes more than it may: {phrase(changed)}")
+    return {"largest_change": "emulated on a CPU", "frames": strayed.frames, **rounded(changed)}
 
 
 def _statements(run: Run, about: About, parity: Parity) -> dict[str, Any]:

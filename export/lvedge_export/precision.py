@@ -81,6 +81,19 @@ def share_of_limits(changed: Mapping[str, float]) -> float:
     return max(changed.get(name, 0.0) / limit for name, limit in limits.items())
 
 
+def rounded(changed: Mapping[str, float]) -> dict[str, float]:
+    """Changes with three digits each, for a report."""
+    return {name: float(f"{value:.3g}") for name, value in changed.items()}
+
+
+def phrase(changed: Mapping[str, float]) -> str:
+    """Changes in words."""
+    return (
+        f"a wall by at most {changed['thickness_mm']:.2g} mm, an area by {changed['area_mm2']:.2g} mm²,"
+        f" a located point by {changed['point_mm']:.2g} mm"
+    )
+
+
 def choose_precision(exported: Exported, clips: Sequence[Clip], sample: Sequence[Clip]) -> Choice:
     """Keep in FP32 what nears FP16's largest number, then the costliest parts until all is within limits.
 

@@ -99,6 +99,31 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert len(found.sha256) == 64
 
 
+def test_fp16_graphs_may_be_there_too(tmp_path: Path, data: bytes) -> None:
+    half = tiny_graphs("half")
+    made = written(tmp_path, half=half)
+    assert made.precisions == ("fp32", "fp16")
+    assert {name: made.graph(name, "fp16") for name in half} == half
+    assert {name: made.graph(name) for name in half} == tiny_graphs()
+    assert open_tiny(data).precisions == ("fp32",)
+
+
+def test_fp16_graphs_are_all_there_and_keep_the_contract(tmp_path: Path, data: bytes) -> None:
+    half = tiny_graphs("half")
+    written(tmp_path, half=half)
+    whole = entries_from_archive((tmp_path / "tiny.lvedge").read_bytes())
+    manifest = whole.pop(MANIFEST)
+    without = {name: entry for name, entry in whole.items() if name != "replay.fp16.onnx"}
+    assert "lacks replay.fp16.onnx" in refusal(packed(without, manifest))
+    unnamed = json.loads(manifest)
+    del unnamed["entries"]["step.fp16.onnx"]
+    assert "names other entries" in refusal(packed(whole, json.dumps(unnamed).encode()))
+    assert "is altered: step.fp16.onnx" in refusal(packed({**whole, "step.fp16.onnx": b""}, manifest))
+    with pytest.raises(BundleError, match="holds a step graph"):
+        written(tmp_path, "other.lvedge", half={**half, "step": half["replay"]})
+    assert not (tmp_path / "other.lvedge").exists()
+
+
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     written(tmp_path, "one.lvedge")
     written(tmp_path, "two.lvedge", about=dict(reversed(ABOUT.items())))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from signing import Maker, write_signed, write_tiny, write_trust
+from tiny_bundle import tiny_graphs
 
 from lvedge import bundle as bundle_module
 from lvedge.bundle import Bundle, open_bundle
@@ -52,6 +54,17 @@ def test_what_is_unpacked_is_packed_to_the_same_bytes(tmp_path: Path, capsys):
     assert run("make", tmp_path / "parts", "--out", tmp_path / "again.lvedge") == 0
     assert capsys.readouterr().out == f"{tmp_path}/again.lvedge: tiny 7, not signed\n"
     assert open_bundle(tmp_path / "again.lvedge").sha256 == plain.sha256
+
+
+def test_fp16_graphs_are_unpacked_and_packed_again(tmp_path: Path, capsys):
+    plain = write_tiny(tmp_path / "plain.lvedge", half=tiny_graphs("half"))
+    run("show", tmp_path / "plain.lvedge", "--unpack", tmp_path / "parts")
+    assert run("make", tmp_path / "parts", "--out", tmp_path / "again.lvedge") == 0
+    assert open_bundle(tmp_path / "again.lvedge") == replace(plain, origin=f"{tmp_path}/again.lvedge")
+    (tmp_path / "parts" / "step.fp16.onnx").unlink()
+    capsys.readouterr()
+    assert run("make", tmp_path / "parts", "--out", tmp_path / "less.lvedge") == 2
+    assert "step.fp16.onnx cannot be read" in capsys.readouterr().err
 
 
 def test_a_folder_that_makes_no_bundle_is_told(tmp_path: Path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ pytest.importorskip("onnxslim")
 from data_folder import SPLIT, write_data  # noqa: E402
 from small_run import STEM, scaled_stem  # noqa: E402
 
-from lvedge.bundle import Bundle  # noqa: E402
+from lvedge.bundle import Bundle, open_bundle  # noqa: E402
 from lvedge.graph import GRAPHS  # noqa: E402
-from lvedge_export import convert, delivery, error  # noqa: E402
+from lvedge_export import convert, delivery, error, precision  # noqa: E402
 from lvedge_export.cli import main  # noqa: E402
 from lvedge_export.convert import onnx_from_graph  # noqa: E402
 from lvedge_export.engine import Exported  # noqa: E402
@@ -27,6 +28,7 @@ from lvedge_export.finish import ExportError, metadata  # noqa: E402
 from lvedge_export.graph import LocatorGraph  # noqa: E402
 from lvedge_export.lint import faults  # noqa: E402
 from lvedge_export.pack import Run, read_run  # noqa: E402
+from lvedge_export.precision import halves  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,44 @@ def test_onnx_writes_both_precisions_with_their_report(
     assert set(told["files"]) == {f"{name}{precision}.onnx" for name in GRAPHS for precision in ("", ".fp16")}
     for name in GRAPHS:
         assert metadata((out / f"{name}.fp16.onnx").read_bytes())["precision"] == "fp16"
+
+
+def test_a_bundle_carries_the_fp16_graphs_of_its_run(
+    run_folder: Path,
+    tmp_path: Path,
+    exported: Exported,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = {"step": ["polar", "segmentation", "convolution"], "locator": ["stem", "maps", "glue"]}
+    half = halves(exported, kept)
+    for name, graph in half.items():
+        (tmp_path / f"{name}.fp16.onnx").write_bytes(graph)
+    words = [
+        "bundle",
+        "--run",
+        str(run_folder),
+        "--half",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out.lvedge"),
+    ]
+    monkeypatch.setattr(precision, "POINT_MM", math.inf)  # its weights are drawn, and FP16 moves its points
+    assert main(words) == 0
+    made = open_bundle(tmp_path / "out.lvedge")
+    assert {name: made.graph(name, "fp16") for name in half} == half
+    told = made.manifest["fp16"]
+    assert 0 < told["thickness_mm"] < precision.THICKNESS_MM
+    assert told["frames"] == made.manifest["parity"]["frames"]
+    monkeypatch.setattr(precision, "THICKNESS_MM", told["thickness_mm"] / 2)
+    (tmp_path / "out.lvedge").unlink()
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "FP16 changes more than it may: a wall by at most " in capsys.readouterr().err
+    (tmp_path / "replay.fp16.onnx").write_bytes(exported.graphs["replay"])
+    assert main(words) == 2
+    assert "replay.fp16.onnx is no graph of this run" in capsys.readouterr().err
+    assert not (tmp_path / "out.lvedge").exists()
 
 
 def test_what_changes_too_much_is_not_written(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lvedge.bundle import Bundle
+from lvedge.bundle import DEFAULT_PATH, Bundle
 from lvedge.graph import GRAPHS
 from lvedge_export.cli import main
 from lvedge_export.progress import BuildBars
@@ -41,7 +41,6 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
             ["--onnx", "x", "--rtx", "--target", "sm86", "--dla", "0", "--layers", "l.json"],
             "--dla, --layers cannot be had with --rtx: ",
         ),
-        (["--bundle", "x", "--precision", "int8"], "a bundle holds FP32 graphs and none in INT8: "),
         (["--onnx", "x", "--dla", "0", "--version-compatible"], "an engine for a DLA is for this device"),
         (["--onnx", "x"], "x/step.fp16.onnx cannot be read (No such file or directory): "),
         (["--bundle", "x"], "there is no bundle at x: "),
@@ -52,6 +51,13 @@ def test_what_cannot_be_meant(
 ) -> None:
     assert refused(capsys, "--out", tmp_path / "out", *words).startswith(said)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_precision_that_the_bundle_does_not_hold(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    line = refused(capsys, "--bundle", DEFAULT_PATH, "--precision", "int8", "--out", tmp_path / "out")
+    assert line.startswith(f"the bundle {DEFAULT_PATH} holds no graphs in INT8: ")
 
 
 def test_a_graph_under_another_name(

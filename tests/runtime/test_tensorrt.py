@@ -487,7 +487,7 @@ def refusal_of(call: Callable[[], None]) -> str | None:
 
 def test_fp16_graphs_are_taken_where_the_bundle_has_them(make: Any, fake: Fake) -> None:
     plain = bundle_of()
-    marked = {f"{name}.fp16.onnx": model_with_note(name) for name in tiny_graphs()}
+    marked = {f"{name}.fp16.onnx": graph for name, graph in tiny_graphs("half").items()}
     with make(plain) as engine:
         assert engine.precision == "fp32"
     fake.deserialised.clear()
@@ -504,11 +504,6 @@ def int_tensor(name: str, values: Sequence[int]) -> bytes:
     """A TensorProto of int64."""
     data = np.array(values, np.int64)
     return b"".join([field(1, len(values)), field(2, 7), field(8, name), field(9, data.tobytes())])
-
-
-def model_with_note(name: str) -> bytes:
-    """A tiny graph with another producer, and so with other bytes."""
-    return tiny_graphs()[name] + field(2, "half")
 
 
 FLOAT, HALF = 1, 10

@@ -54,8 +54,7 @@ class TensorRt(Engine):
         cache: EngineCache | None = None,
     ) -> None:
         super().__init__(bundle, threads)
-        has_half = all(f"{graph}.fp16.onnx" in bundle.entries for graph in GRAPHS)
-        self.precision = "fp16" if has_half else "fp32"
+        self.precision = "fp16" if "fp16" in bundle.precisions else "fp32"
         self._options = BuildOptions() if options is None else options
         self._open_device = device
         self._cache = cache
@@ -98,8 +97,7 @@ class TensorRt(Engine):
     ) -> Any:
         """A graph's engine, deserialised."""
         assert self._device is not None
-        half = ".fp16" if self.precision == "fp16" else ""
-        data = self.bundle.entries[f"{graph}{half}.onnx"]
+        data = self.bundle.graph(graph, self.precision)
         major, minor = self._device.compute_capability
         key = EngineKey(
             graph=graph,
