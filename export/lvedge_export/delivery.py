@@ -13,7 +13,7 @@ from typing import Any
 from lvedge import __version__
 from lvedge.contract import Stepper
 from lvedge.errors import UsageError
-from lvedge.graph import NEWEST_IR, NEWEST_OPSET, graph_file
+from lvedge.graph import NEWEST_IR, NEWEST_OPSET, PRECISIONS, graph_file
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.stepper import TorchStepper
 from lvedge_export.clip import Clip, sample_of_clips
@@ -23,7 +23,7 @@ from lvedge_export.engine import Exported
 from lvedge_export.error import MOST_GROWTH, change_as_measured, error_table, growth, measured_on_acdc
 from lvedge_export.finish import ExportError
 from lvedge_export.graph import graphs_of
-from lvedge_export.half import LARGEST, emulated_from_half
+from lvedge_export.half import LARGEST, emulated_from_half, emulated_in_bfloat16
 from lvedge_export.int8 import PARTS, emulated_from_int8, int8_from_onnx
 from lvedge_export.pace import pace
 from lvedge_export.pack import Run, graphs_from_folder
@@ -51,6 +51,9 @@ SHORTEST_BEAT = 10
 
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime")
 HALF_EMULATION = "emulated on a CPU: every FP16 result rounded at once, sums inside an operator in FP32"
+BFLOAT16_EMULATION = (
+    "emulated on a CPU: every weight and result rounded at once, sums inside an operator in FP32"
+)
 INT8_EMULATION = "emulated on a CPU: values rounded and clipped as the graph says, sums in FP32"
 
 
@@ -137,14 +140,18 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
         choice = asked_precision(exported, clips, asked)
     half = halves(exported, choice.kept)
     emulated = {name: emulated_from_half(graph) for name, graph in half.items()}
+    brain = {name: emulated_in_bfloat16(graph) for name, graph in exported.graphs.items()}
     torch_stepper = TorchStepper(run.network, run.locator)
-    with exported.engine() as full, exported.engine(**emulated) as lower:
+    with exported.engine() as full, exported.engine(**emulated) as lower, exported.engine(**brain) as lowest:
         parity = compare(torch_stepper, full, clips)
         strayed = compare(torch_stepper, lower, clips)
-        drifts = drift_of(torch_stepper, {"fp32": full, "fp16": lower}, trial.beat, trial.steps)
-        measured = _as_measured(trial, {"fp32": full, "fp16": lower})
+        moved = compare(torch_stepper, lowest, clips)
+        steppers = {"fp32": full, "fp16": lower, "bf16": lowest}
+        drifts = drift_of(torch_stepper, steppers, trial.beat, trial.steps)
+        measured = _as_measured(trial, steppers)
     changed = change(strayed, run.shapes)
-    failures = [*parity.failures, *overflows(choice), *_unbounded(drifts)]
+    written = {precision: drifts[precision] for precision in PRECISIONS}
+    failures = [*parity.failures, *overflows(choice), *_unbounded(written)]
     if not share_of_limits(changed) <= 1:
         failures.append(f"FP16 changes more than it may: {phrase(changed)}")
     if not share_of_limits(drifts["fp16"].largest) <= 1:
@@ -165,6 +172,12 @@ def deliver_onnx(run: Run, trial: Trial, asked: Sequence[str] | None = None) -> 
             "margin": MARGIN,
             **choice.as_json(),
             "outputs": strayed.as_json()["graphs"],
+        },
+        "bf16": {
+            "what": "the FP32 graphs as openvino-bf16 runs them",
+            "emulation": BFLOAT16_EMULATION,
+            "change": rounded(change(moved, run.shapes)),
+            "outputs": moved.as_json()["graphs"],
         },
         "drift": _drift_json(trial, drifts),
         **measured,

@@ -1,4 +1,4 @@
-"""FP16 typed in the graph, with parts kept in FP32; and the same graph with FP16's rounding on a CPU.
+"""FP16 typed in the graph, with parts kept in FP32; and what FP16 and bfloat16 round, emulated on a CPU.
 
 TensorRT from 11 on has no precision flags: types stand in the graph. Inputs and outputs stay float32, so that
 the contract is one for every precision.
@@ -79,19 +79,55 @@ def emulated_from_half(graph: bytes) -> bytes:
         if node.op_type == "Cast" and node.output[0] in half:
             node.op_type = "Identity"
             del node.attribute[:]
-        rounded = [output for output in node.output if output in half]
-        for k, output in enumerate(node.output):
-            if output in half:
-                node.output[k] = f"{output}:exact"
-        nodes.append(node)
-        for output in rounded:
-            nodes.append(
-                helper.make_node("Cast", [f"{output}:exact"], [f"{output}:half"], to=TensorProto.FLOAT16)
-            )
-            nodes.append(helper.make_node("Cast", [f"{output}:half"], [output], to=TensorProto.FLOAT))
-    emulated = onnx.ModelProto()
-    emulated.CopyFrom(model)
-    del emulated.graph.node[:]
-    emulated.graph.node.extend(nodes)
-    data: bytes = emulated.SerializeToString(deterministic=True)
+        nodes += _rounded_at_once(node, half, TensorProto.FLOAT16)
+    return _with_nodes(model, nodes)
+
+
+def emulated_in_bfloat16(graph: bytes) -> bytes:
+    """A float32 graph that rounds every weight and every result to bfloat16, sums inside an operator in FP32.
+
+    What an engine that is asked for bfloat16 does at most: it may keep some of its results in FP32.
+
+    Args:
+        graph: an FP32 graph.
+    """
+    model = onnx.load_from_string(graph)
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = (*typed.value_info, *typed.output)
+    rounded = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    nodes = []
+    for weights in model.graph.initializer:
+        if weights.data_type == TensorProto.FLOAT:
+            name, weights.name = weights.name, f"{weights.name}:exact"
+            nodes += _rounding(name, TensorProto.BFLOAT16)
+    for node in model.graph.node:
+        nodes += _rounded_at_once(node, rounded, TensorProto.BFLOAT16)
+    return _with_nodes(model, nodes)
+
+
+def _rounded_at_once(node: onnx.NodeProto, names: set[str], to: int) -> list[onnx.NodeProto]:
+    """The node, and what rounds those of its results that are named."""
+    nodes = [node]
+    for k, output in enumerate(node.output):
+        if output in names:
+            node.output[k] = f"{output}:exact"
+            nodes += _rounding(output, to)
+    return nodes
+
+
+def _rounding(name: str, to: int) -> list[onnx.NodeProto]:
+    """From ``name:exact`` to ``name`` through a lower precision."""
+    return [
+        helper.make_node("Cast", [f"{name}:exact"], [f"{name}:lower"], to=to),
+        helper.make_node("Cast", [f"{name}:lower"], [name], to=TensorProto.FLOAT),
+    ]
+
+
+def _with_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> bytes:
+    """The model's bytes with other nodes."""
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    del other.graph.node[:]
+    other.graph.node.extend(nodes)
+    data: bytes = other.SerializeToString(deterministic=True)
     return data

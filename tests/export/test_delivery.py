@@ -124,6 +124,7 @@ def test_onnx_writes_both_precisions_with_their_report(
     assert told["fp16"]["change"]["confidence"] > 0
     assert told["fp16"]["change"]["thickness_mm"] < 1e-3
     assert set(told["fp16"]["largest_activation"]) == set(PARTS)
+    assert told["bf16"]["change"]["thickness_mm"] > told["fp16"]["change"]["thickness_mm"]
     assert (told["drift"]["steps"], told["drift"]["fp16"]["bounded"]) == (30, True)
     assert told["frames"]["all"] == told["frames"]["phantom"] >= 60
     assert plot.read_bytes()[:4] == b"\x89PNG"

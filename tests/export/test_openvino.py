@@ -22,6 +22,7 @@ from lvedge.errors import EngineError
 from lvedge.training.stepper import TorchStepper
 from lvedge_export.drift import STEPS, drift_of
 from lvedge_export.engine import Exported
+from lvedge_export.half import emulated_in_bfloat16
 from lvedge_export.int8 import emulated_from_int8, int8_from_onnx
 from lvedge_export.parity import TOLERANCE, compare
 from lvedge_runtime.engines import open_engine
@@ -102,6 +103,15 @@ def test_threads_and_precision_are_what_was_asked_for(exported: Exported) -> Non
 @pytest.mark.parametrize("name", engines(["openvino-bf16"]))
 def test_bf16_is_near_and_not_equal(exported: Exported, name: str) -> None:
     found, full = walk(exported, name), walk(exported, "openvino")
+    for output in ("indices", "phase", "mask", "features"):
+        one, other = (np.array([getattr(result, output) for result in results]) for results in (found, full))
+        assert 0 < np.abs(one - other).mean() <= BF16_TOLERANCE * np.ptp(other)
+
+
+def test_bf16_as_it_rounds_at_most_is_within_its_tolerance(exported: Exported) -> None:
+    """Emulated, on any processor."""
+    rounded = {name: emulated_in_bfloat16(graph) for name, graph in exported.graphs.items()}
+    found, full = walk(exported, "onnxruntime-cpu", **rounded), walk(exported, "onnxruntime-cpu")
     for output in ("indices", "phase", "mask", "features"):
         one, other = (np.array([getattr(result, output) for result in results]) for results in (found, full))
         assert 0 < np.abs(one - other).mean() <= BF16_TOLERANCE * np.ptp(other)

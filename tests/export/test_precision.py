@@ -26,7 +26,13 @@ from lvedge_export.clip import phantom_clips, sample_of_clips  # noqa: E402
 from lvedge_export.drift import Drift, drift_of, plot_drift  # noqa: E402
 from lvedge_export.engine import Exported  # noqa: E402
 from lvedge_export.finish import content_sha256, layer_of, metadata, part_of  # noqa: E402
-from lvedge_export.half import LARGEST, emulated_from_half, half_from_onnx, is_kept  # noqa: E402
+from lvedge_export.half import (  # noqa: E402
+    LARGEST,
+    emulated_from_half,
+    emulated_in_bfloat16,
+    half_from_onnx,
+    is_kept,
+)
 from lvedge_export.int8 import PARTS, emulated_from_int8, int8_from_onnx  # noqa: E402
 from lvedge_export.lint import faults  # noqa: E402
 from lvedge_export.parity import compare  # noqa: E402
@@ -145,6 +151,20 @@ def test_emulation_rounds_and_overflows_as_fp16_does() -> None:
     np.testing.assert_array_equal(found, expected.astype(np.float32))
     assert np.isinf(found).sum() == 2
     assert not np.array_equal(found, loose)
+
+
+def test_emulation_rounds_as_bfloat16_does() -> None:
+    """What torch's own bfloat16 gives, bit for bit."""
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0, 3, 50), [1e-30, 6e4, -1e30]]).astype(np.float32)
+    operators = [("Mul", 1.1), ("Add", 300.3), ("Sub", 300.3), ("Mul", 1.7), ("Div", 7.0)]
+    expected = torch.from_numpy(x).bfloat16().float()
+    for operator, constant in operators:
+        apply = {"Mul": torch.mul, "Add": torch.add, "Sub": torch.sub, "Div": torch.div}[operator]
+        expected = apply(expected, torch.tensor(constant).bfloat16().float()).bfloat16().float()
+    graph = chain(operators, TensorProto.FLOAT)
+    found = session_from_bytes(emulated_in_bfloat16(graph), "chain").run(None, {"x": x})[0]
+    np.testing.assert_array_equal(found, expected.numpy())
 
 
 def test_emulation_of_a_step_stays_near_the_network(
