@@ -9,15 +9,11 @@ class RealTests:
     """Counts what became of the tests marked ``real``."""
 
     def __init__(self) -> None:
-        self.marked: set[str] = set()
         self.executed: set[str] = set()
         self.skipped: dict[str, str] = {}
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self.marked = {item.nodeid for item in items if item.get_closest_marker("real")}
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid not in self.marked:
+        if "real" not in report.keywords:
             return
         if report.skipped:
             self.skipped[report.nodeid] = str(report.longrepr)
@@ -38,4 +34,5 @@ class RealTests:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(RealTests())
+    if not hasattr(config, "workerinput"):  # what the workers of pytest-xdist report comes together in one process
+        config.pluginmanager.register(RealTests())
