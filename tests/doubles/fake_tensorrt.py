@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from enum import Enum, IntEnum
+from enum import Enum
 from math import prod
 from types import ModuleType
 from typing import Any
@@ -21,25 +21,24 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from doubles import trt_types
 from doubles.driver import HOST_FUNCTION, DriverDouble
+from doubles.trt_types import (
+    BuilderFlag,
+    ErrorCode,
+    ILogger,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IProgressMonitor,
+    ITensor,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    ParserError,
+    ProfilingVerbosity,
+)
 
 MAGIC = b"fake plan "
 GPU = "driver double 8.7"
-
-
-class ILogger:
-    class Severity(IntEnum):
-        INTERNAL_ERROR = 0
-        ERROR = 1
-        WARNING = 2
-        INFO = 3
-        VERBOSE = 4
-
-    INTERNAL_ERROR, ERROR, WARNING = Severity.INTERNAL_ERROR, Severity.ERROR, Severity.WARNING
-    INFO, VERBOSE = Severity.INFO, Severity.VERBOSE
-
-    def log(self, severity: Severity, msg: str) -> None:
-        raise NotImplementedError
 
 
 class Logger(ILogger):
@@ -61,37 +60,6 @@ class TensorIOMode(Enum):
     NONE = 0
     INPUT = 1
     OUTPUT = 2
-
-
-class NetworkDefinitionCreationFlag(IntEnum):
-    STRONGLY_TYPED = 1
-
-
-class MemoryPoolType(Enum):
-    WORKSPACE = 0
-
-
-class BuilderFlag(Enum):
-    TF32 = 0
-
-
-class ProfilingVerbosity(Enum):
-    DETAILED = 1
-
-
-class ErrorCode(Enum):
-    UNSUPPORTED_NODE = 0
-
-
-class IProgressMonitor:
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        raise NotImplementedError
-
-    def step_complete(self, phase_name: str, step: int) -> bool:
-        raise NotImplementedError
-
-    def phase_finish(self, phase_name: str) -> None:
-        raise NotImplementedError
 
 
 TYPES = {"tensor(float)": DataType.FLOAT, "tensor(float16)": DataType.HALF, "tensor(int64)": DataType.INT64}
@@ -286,53 +254,35 @@ class Builder:
             os.abort()
         self._fake, self._logger = fake, logger
 
-    def create_network(self, flags: int) -> Network:
+    def create_network(self, flags: int) -> INetworkDefinition:
         assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
-        return Network()
+        return INetworkDefinition()
 
     def create_builder_config(self) -> Config:
         return Config()
 
-    def create_optimization_profile(self) -> Profile:
-        return Profile()
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
 
-    def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
+    def build_serialized_network(self, network: INetworkDefinition, config: Config) -> bytes | None:
         self._fake.builds += 1
         (profile,) = config.profiles
-        if set(profile.shapes) != {tensor.name for tensor in network.inputs}:
+        if set(profile._shapes) != {tensor.name for tensor in network._inputs}:
             self._logger.log(ILogger.ERROR, "a dynamic input without a profile")
             return None
-        (most,) = {shapes[2][0] for shapes in profile.shapes.values()}
+        (most,) = {shapes[2][0] for shapes in profile._shapes.values()}
         about = {
             "tensorrt": self._fake.version,
             "gpu": self._fake.gpu,
-            "size": len(network.graph),
+            "size": len(network._graph),
             "most": most,
         }
-        return MAGIC + json.dumps(about).encode() + b"\n" + network.graph
-
-
-class Tensor:
-    def __init__(self, name: str, shape: Sequence[Any]) -> None:
-        self.name, self.shape = name, tuple(n if isinstance(n, int) else -1 for n in shape)
-
-
-class Network:
-    def __init__(self) -> None:
-        self.graph = b""
-        self.inputs: list[Tensor] = []
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self.inputs)
-
-    def get_input(self, index: int) -> Tensor:
-        return self.inputs[index]
+        return MAGIC + json.dumps(about).encode() + b"\n" + network._graph
 
 
 class Config:
     def __init__(self) -> None:
-        self.profiles: list[Profile] = []
+        self.profiles: list[IOptimizationProfile] = []
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         assert pool is MemoryPoolType.WORKSPACE
@@ -341,55 +291,15 @@ class Config:
     def clear_flag(self, flag: BuilderFlag) -> None:
         assert flag is BuilderFlag.TF32
 
-    def add_optimization_profile(self, profile: Profile) -> int:
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
 
-class Profile:
-    def __init__(self) -> None:
-        self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
-
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        self.shapes[input] = (tuple(min), tuple(opt), tuple(max))
-
-
-class ParserError:
-    def __init__(self, words: str) -> None:
-        self._words = words
-
-    def code(self) -> ErrorCode:
-        return ErrorCode.UNSUPPORTED_NODE
-
-    def desc(self) -> str:
-        return self._words
-
-    def node_operator(self) -> str:
-        return ""
-
-    def node_name(self) -> str:
-        return ""
-
-
-class OnnxParser:
-    def __init__(self, network: Network, logger: ILogger) -> None:
-        assert isinstance(logger, ILogger)
-        self._network = network
-        self._errors: list[ParserError] = []
-
-    def parse(self, model: bytes) -> bool:
+class OnnxParser(trt_types.OnnxParser):
+    def _read(self, model: bytes) -> list[ITensor] | list[ParserError]:
         try:
             session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
         except Exception as err:  # noqa: BLE001
-            self._errors.append(ParserError(str(err)))
-            return False
-        self._network.graph = model
-        self._network.inputs = [Tensor(t.name, t.shape) for t in session.get_inputs()]
-        return True
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._errors)
-
-    def get_error(self, index: int) -> ParserError:
-        return self._errors[index]
+            return [ParserError(ErrorCode.UNSUPPORTED_NODE, str(err))]
+        return [ITensor(t.name, t.shape) for t in session.get_inputs()]

@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from doubles import trt_types
 from trt_places import HERE, LIBRARIES, NO_WHEEL, VERSIONS, Python
 
-from lvedge.bundle import DEFAULT_PATH, Bundle
+from lvedge.bundle import DEFAULT_PATH, Bundle, open_bundle
 from lvedge.errors import EngineError
 from lvedge.graph import GRAPHS
 from lvedge_runtime.engines import trt_build
@@ -160,10 +161,11 @@ def test_the_command_builds_on_the_device(
     more = ["--version-compatible", "--timing-cache", cache, "--layers", layers]
     done = python(["-c", COMMAND, *words, *more], [FAKE], libraries)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "replay.fp32.engine (0.0 MB)" in done.stdout
+    precision = open_bundle().precisions[-1]
+    assert f"replay.{precision}.engine (0.0 MB)" in done.stdout
     assert done.stdout.endswith("; by TensorRT 10.3.0 for 1 to 3 streams\n")
     told = json.loads((out / "engines.json").read_text("utf-8"))
-    files = [f"{name}.fp32.engine" for name in GRAPHS]
+    files = [f"{name}.{precision}.engine" for name in GRAPHS]
     assert list(told["files"]) == files
     assert told["builder"] == {"name": "TensorRT", "version": "10.3.0"}
     assert told["options"] == asdict(BuildOptions(9, 3, None, True))
@@ -217,7 +219,9 @@ def test_the_stand_in_has_no_names_of_its_own(
         pytest.skip(f"TensorRT {version} has no wheel for this Python")
     fake = fake_tensorrt()
     classes = [
-        value for value in vars(fake).values() if isinstance(value, type) and value.__module__ == "tensorrt"
+        value
+        for value in vars(fake).values()
+        if isinstance(value, type) and value.__module__ in ("tensorrt", trt_types.__name__)
     ]
     names = [f"{kind.__name__}.{name}" for kind in classes for name in vars(kind) if not name.startswith("_")]
     config = [f"IBuilderConfig.{name}" for name in vars(fake.IBuilderConfig()) if not name.startswith("_")]

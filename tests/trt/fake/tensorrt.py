@@ -8,8 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from enum import Enum, IntEnum
-from typing import Any
+from enum import Enum
+
+from doubles import trt_types
+from doubles.trt_types import (
+    BuilderFlag,
+    ErrorCode,
+    ILogger,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IProgressMonitor,
+    ITensor,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    ParserError,
+    ProfilingVerbosity,
+)
 
 from lvedge.errors import BundleError
 from lvedge.onnxscan import scan_graph
@@ -17,48 +31,6 @@ from lvedge.onnxscan import scan_graph
 __version__ = "10.3.0"
 FOREIGN = b"times of another device"
 DLA_CORES = 2
-
-
-class ILogger:
-    class Severity(IntEnum):
-        INTERNAL_ERROR = 0
-        ERROR = 1
-        WARNING = 2
-
-    INTERNAL_ERROR, ERROR, WARNING = Severity.INTERNAL_ERROR, Severity.ERROR, Severity.WARNING
-
-    def log(self, severity: Severity, msg: str) -> None:
-        raise NotImplementedError
-
-
-class IProgressMonitor:
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        raise NotImplementedError
-
-    def step_complete(self, phase_name: str, step: int) -> bool:
-        raise NotImplementedError
-
-    def phase_finish(self, phase_name: str) -> None:
-        raise NotImplementedError
-
-
-class NetworkDefinitionCreationFlag(IntEnum):
-    STRONGLY_TYPED = 1
-
-
-class BuilderFlag(Enum):
-    TF32 = 0
-    VERSION_COMPATIBLE = 1
-    GPU_FALLBACK = 2
-
-
-class MemoryPoolType(Enum):
-    WORKSPACE = 0
-
-
-class ProfilingVerbosity(Enum):
-    LAYER_NAMES_ONLY = 0
-    DETAILED = 1
 
 
 class HardwareCompatibilityLevel(Enum):
@@ -75,77 +47,13 @@ class LayerInformationFormat(Enum):
     JSON = 1
 
 
-class ErrorCode(Enum):
-    UNSUPPORTED_NODE = 0
-    MODEL_DESERIALIZE_FAILED = 1
-
-
-class ITensor:
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.shape = name, shape
-
-
-class INetworkDefinition:
-    def __init__(self) -> None:
-        self._graph = b""
-        self._inputs: list[ITensor] = []
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._inputs)
-
-    def get_input(self, index: int) -> ITensor:
-        return self._inputs[index]
-
-
-class ParserError:
-    def __init__(self, code: ErrorCode, desc: str, operator: str = "", node: str = "") -> None:
-        self._code, self._desc, self._operator, self._node = code, desc, operator, node
-
-    def code(self) -> ErrorCode:
-        return self._code
-
-    def desc(self) -> str:
-        return self._desc
-
-    def node_operator(self) -> str:
-        return self._operator
-
-    def node_name(self) -> str:
-        return self._node
-
-
-class OnnxParser:
-    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
-        assert isinstance(logger, ILogger)
-        self._network, self._errors = network, list[ParserError]()
-
-    def parse(self, model: bytes) -> bool:
+class OnnxParser(trt_types.OnnxParser):
+    def _read(self, model: bytes) -> list[ITensor] | list[ParserError]:
         try:
             scan = scan_graph(model)
         except BundleError as err:
-            self._errors = [ParserError(ErrorCode.MODEL_DESERIALIZE_FAILED, f"Failed to parse:\n{err}")] * 2
-            return False
-        self._network._graph = model
-        self._network._inputs = [
-            ITensor(t.name, tuple(-1 if isinstance(n, str) else n for n in t.shape)) for t in scan.inputs
-        ]
-        return True
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._errors)
-
-    def get_error(self, index: int) -> ParserError:
-        return self._errors[index]
-
-
-class IOptimizationProfile:
-    def __init__(self) -> None:
-        self._shapes: dict[str, Any] = {}
-
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        self._shapes[input] = [list(min), list(opt), list(max)]
+            return [ParserError(ErrorCode.MODEL_DESERIALIZE_FAILED, f"Failed to parse:\n{err}")] * 2
+        return [ITensor(t.name, t.shape) for t in scan.inputs]
 
 
 class ITimingCache:
