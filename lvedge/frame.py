@@ -129,3 +129,16 @@ class Rejected:
     item: str
     reason: str
     series: str | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A source gave all of a series, and may forget these instances once their results are safe.
+
+    Args:
+        series: its name, as provisional frames of it have it.
+        numbers: its instances, as the journal counts them.
+    """
+
+    series: str
+    numbers: tuple[int, ...] = ()

@@ -17,13 +17,13 @@ from typing import Protocol
 from lvedge.aim import Stack
 from lvedge.casetable import CaseTable, cycle_features, frame_features, slice_level
 from lvedge.contract import Stepper
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Receipt, Rejected
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
 from lvedge.volume import FEWEST_SLICES, SliceAreas, StackVolumes, stack_volumes
 
-Item = Measurement | Cycle | StackVolumes | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected | Receipt
 
 
 class Stream:
@@ -39,7 +39,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Iterable[Frame | Rejected],
+        source: Iterable[Frame | Rejected | Receipt],
         stepper: Stepper,
         quality: QualityModel,
         cases: CaseTable | None,
@@ -58,6 +58,13 @@ class Stream:
         arriving: dict[str, _Arriving] = {}
         for item, source_ms in _timed(self._source):
             if isinstance(item, Rejected):
+                yield item
+                continue
+            if isinstance(item, Receipt):
+                if current is not None and series is not None:
+                    yield from current.finish()
+                    yield from series.finish()
+                series, current = None, None
                 yield item
                 continue
             if item.provisional:
@@ -246,7 +253,9 @@ class _LiveSlice:
         )
 
 
-def _timed(source: Iterable[Frame | Rejected]) -> Iterator[tuple[Frame | Rejected, float]]:
+def _timed(
+    source: Iterable[Frame | Rejected | Receipt],
+) -> Iterator[tuple[Frame | Rejected | Receipt, float]]:
     """Each item with the milliseconds that the source took for it: finding, reading, decoding."""
     items = iter(source)
     while True:

@@ -10,7 +10,7 @@ from cine_files import content_of
 from discs import DiscStepper
 from pydicom.dataset import FileDataset
 
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Receipt, Rejected
 from lvedge.quality import DEFAULT_QUALITY
 from lvedge_runtime.receiver.intake import Intake
 from lvedge_runtime.receiver.reception import Reception
@@ -55,7 +55,7 @@ class Room:
         self.now += seconds
         items = list(self.reception.step_over(self.now))
         while more := list(self.reception.complete(self.now)):
-            items += more
+            items += [item for item in more if not isinstance(item, Receipt)]
         self.reception.forget(self.now)
         return items
 

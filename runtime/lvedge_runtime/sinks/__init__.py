@@ -22,6 +22,8 @@ from lvedge.volume import StackVolumes
 from lvedge_runtime.uri import parse_uri
 
 if TYPE_CHECKING:
+    from lvedge_runtime.journal.journal import Delivery, Journal
+    from lvedge_runtime.receiver.setting import Settings
     from lvedge_runtime.sources.geometry import SeriesGeometry
 
 Item = Measurement | Cycle | StackVolumes | Rejected
@@ -39,10 +41,11 @@ SINKS = {
     "csv": "lvedge_runtime.sinks.csvfile:CsvSink",
     "png": "lvedge_runtime.sinks.png:PngSink",
     "nifti": "lvedge_runtime.sinks.nifti:NiftiSink",
+    "store://": "lvedge_runtime.sinks.store:StoreSink",
 }
 """Scheme to ``module:class``; the class takes (target, context)."""
 
-TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR"}
+TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR", "store://": "HOST:PORT"}
 """Scheme to what follows the colon, for messages; "" where nothing does."""
 
 STREAMABLE = ("jsonl", "csv")
@@ -54,6 +57,13 @@ class Sink(Protocol):
 
     def write(self, item: Item) -> None:
         """Take one item, in the stream's order.
+
+        Raises:
+            SinkError: if the place cannot be written to.
+        """
+
+    def settle(self, delivery: Delivery) -> None:
+        """All series that were written so far are whole: add what has to be durable with them.
 
         Raises:
             SinkError: if the place cannot be written to.
@@ -89,6 +99,9 @@ class BaseSink:
     def write(self, item: Item) -> None:
         raise NotImplementedError
 
+    def settle(self, _delivery: Delivery) -> None:
+        """Nothing outlives the process unless a sink says so."""
+
     def close(self) -> None:
         """Nothing is open unless a sink says so."""
 
@@ -110,6 +123,8 @@ class RunContext:
         geometry: series name to its geometry, or None where the source knows none.
         source: the source's URI, for titles.
         console_is_stderr: standard output carries results, so anything for people goes to standard error.
+        settings: AE title, certificates and the like; None where no file of settings was named.
+        journal: remembers how far sinks have come, and holds what is to be sent; None for none.
     """
 
     engine: str
@@ -119,6 +134,8 @@ class RunContext:
     geometry: Callable[[str], SeriesGeometry | None] = _no_geometry
     source: str = ""
     console_is_stderr: bool = False
+    settings: Settings | None = None
+    journal: Journal | None = None
 
     @property
     def bundle_label(self) -> str:
@@ -134,8 +151,12 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     parsed = parse_uri(uri, SINKS, "sink")
     scheme, target = parsed.key, parsed.path
+    if parsed.host is not None:
+        return scheme, str(parsed)
     if not scheme:
-        known = ", ".join(f"{name}:{what}" for name, what in TARGETS.items())
+        known = ", ".join(
+            f"{name}{what}" if name.endswith("//") else f"{name}:{what}" for name, what in TARGETS.items()
+        )
         raise UsageError(f"the sink {uri!r} names no scheme: write one of {known}")
     if TARGETS[scheme] and not target:
         raise UsageError(f"the sink {uri!r} lacks its target: write {scheme}:{TARGETS[scheme]}")
@@ -207,6 +228,10 @@ class Sinks(BaseSink):
     def write(self, item: Item) -> None:
         for sink in self._open:
             sink.write(item)
+
+    def settle(self, delivery: Delivery) -> None:
+        for sink in self._open:
+            sink.settle(delivery)
 
     def close(self) -> None:
         """Close every sink, the last first, even if one of them fails; the first failure is raised."""

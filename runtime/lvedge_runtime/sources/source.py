@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lvedge.errors import SourceError, UsageError
-from lvedge.frame import Frame, Rejected, Subject
+from lvedge.frame import Frame, Receipt, Rejected, Subject
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.picture import size_fault
+
+if TYPE_CHECKING:
+    from lvedge_runtime.journal.journal import Journal
 
 SPACING_RANGE_MM = (0.3, 5.0)
 """Plausible distances between pixels of a cardiac MR picture."""
@@ -38,6 +41,7 @@ class SourceOptions:
         modality: the DICOM modality that the bundle was trained on; others are refused.
         slices: measure only these slices, counted from 0.
         config: the settings of a receiver, a TOML file, or None for the defaults.
+        journal: keeps what a receiver acknowledged beyond the process, or None.
 
     Raises:
         UsageError: if the spacing is not plausible.
@@ -49,6 +53,7 @@ class SourceOptions:
     modality: str = "MR"
     slices: frozenset[int] | None = None
     config: Path | None = None
+    journal: Journal | None = None
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:
@@ -68,7 +73,8 @@ class SourceOptions:
 class Source(Protocol):
     """Frames from one place, in order: all frames of slice 0 in phase order, then slice 1, and so on.
 
-    A damaged item gives a ``Rejected`` and the rest goes on. Iterating is possible inside ``with`` only.
+    A damaged item gives a ``Rejected`` and the rest goes on. A source that receives gives a ``Receipt`` after
+    each series. Iterating is possible inside ``with`` only.
     """
 
     live: bool
@@ -80,7 +86,7 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame | Rejected]: ...
+    def __iter__(self) -> Iterator[Frame | Rejected | Receipt]: ...
 
     def geometry(self, series: str) -> SeriesGeometry:
         """The voxel grid of a series of which a frame has been given.
