@@ -129,3 +129,14 @@ class Rejected:
     item: str
     reason: str
     series: str | None = None
+
+
+@dataclass(frozen=True)
+class SeriesEnd:
+    """Nothing more comes of a series; one that is received may come again, whole, after a latecomer.
+
+    Args:
+        series: its name.
+    """
+
+    series: str

@@ -209,8 +209,10 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
             engine=engine.name,
             bundle=bundle.name,
             bundle_version=bundle.version,
+            bundle_sha256=bundle.sha256,
             layout=bundle.shapes.layout,
             geometry=source.geometry,
+            origin=source.origin if source.is_dicom else None,
             source=options.stream,
             console_is_stderr=has_standard_output(uris),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Rejected, SeriesEnd
 from lvedge_runtime.receiver.intake import Arrival
 from lvedge_runtime.receiver.setting import Settings
 from lvedge_runtime.receiver.shelf import Shelf
@@ -23,6 +23,7 @@ from lvedge_runtime.sources.dicom_image import Image, subject_from_header
 from lvedge_runtime.sources.dicom_order import SLICE_TOLERANCE_MM, is_parallel
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.naming import natural_key
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import SourceOptions
 
 
@@ -81,6 +82,7 @@ class Reception:
         self._shelf = shelf
         self._series: dict[str, _Series] = {}
         self.geometries: dict[str, SeriesGeometry] = {}
+        self.origins: dict[str, SeriesOrigin] = {}
 
     def take(self, arrival: Arrival) -> Iterator[Frame | Rejected]:
         """Take an arrival in; the provisional frames whose turn has come with it."""
@@ -110,13 +112,13 @@ class Reception:
                     part.touched = now
                     yield from self._frames(series, part, part.window.step_over())
 
-    def complete(self, now: float) -> Iterator[Frame | Rejected]:
+    def complete(self, now: float) -> Iterator[Frame | Rejected | SeriesEnd]:
         """The frames of one series that was quiet for long enough, whole; nothing where there is none."""
         quiet = [s for s in self._arriving() if now >= s.touched + self._settings.series_s]
         if quiet:
             yield from self._complete(min(quiet, key=lambda series: series.touched))
 
-    def finish(self) -> Iterator[Frame | Rejected]:
+    def finish(self) -> Iterator[Frame | Rejected | SeriesEnd]:
         """All series that are not whole yet, as far as they have come."""
         for series in list(self._arriving()):
             yield from self._complete(series)
@@ -147,7 +149,7 @@ class Reception:
     def _arriving(self) -> Iterator[_Series]:
         return (series for series in self._series.values() if not series.whole)
 
-    def _complete(self, series: _Series) -> Iterator[Frame | Rejected]:
+    def _complete(self, series: _Series) -> Iterator[Frame | Rejected | SeriesEnd]:
         series.whole = True
         dropped, series.dropped = series.dropped, Counter()
         series.slices = []
@@ -171,6 +173,7 @@ class Reception:
             yield Rejected(f"{count} of {stack.name}", reason, stack.name)
         pictures.stacks = cines
         self.geometries.update(pictures.geometries())
+        self.origins.update(pictures.origins())
         yield from pictures.frames()
 
     def _provisional(self, series: _Series, images: list[Image], at: float) -> Iterator[Frame | Rejected]:

@@ -10,7 +10,7 @@ from queue import Empty
 from types import TracebackType
 
 from lvedge.errors import MissingExtraError, UsageError
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Rejected, SeriesEnd
 from lvedge_runtime.receiver.intake import Arrival, Intake, Tally
 from lvedge_runtime.receiver.reception import Reception
 from lvedge_runtime.receiver.setting import Settings, settings_from_file
@@ -40,6 +40,8 @@ class ReceiverSource(BaseSource):
         UsageError: if the URI says more, or the settings cannot be meant.
     """
 
+    is_dicom = True
+
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
         if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
@@ -57,6 +59,7 @@ class ReceiverSource(BaseSource):
             self._intake = Intake(self.settings, self.options, self._shelf, time.monotonic)
             self._reception = Reception(self.settings, self.options, self._shelf)
             self._geometries = self._reception.geometries
+            self._origins = self._reception.origins
             self._listener = Listener(self._uri, self.settings, self._intake)
             self._listener.__enter__()
         except BaseException:
@@ -87,7 +90,7 @@ class ReceiverSource(BaseSource):
         """Take nothing more in; what has come is still measured. May be called from another thread."""
         self._stopped = True
 
-    def __iter__(self) -> Iterator[Frame | Rejected]:
+    def __iter__(self) -> Iterator[Frame | Rejected | SeriesEnd]:
         last = time.monotonic()
         while True:
             arrival = self._next()

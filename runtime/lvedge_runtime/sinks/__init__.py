@@ -1,8 +1,8 @@
 """Sinks: where results go, each named by a URI ``scheme:target``.
 
 A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
-frames, ``StackVolumes`` after a stack's slices, and ``Rejected`` for what could not be measured. Several can
-be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
+frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series, and ``Rejected`` for what could
+not be measured. Several can be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
 does not use.
 """
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from lvedge.errors import UsageError
-from lvedge.frame import Rejected
+from lvedge.frame import Rejected, SeriesEnd
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.measurement import Cycle, Measurement
 from lvedge.volume import StackVolumes
@@ -23,8 +23,9 @@ from lvedge_runtime.uri import parse_uri
 
 if TYPE_CHECKING:
     from lvedge_runtime.sources.geometry import SeriesGeometry
+    from lvedge_runtime.sources.origin import SeriesOrigin
 
-Item = Measurement | Cycle | StackVolumes | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd
 """What the stream yields."""
 
 NOTICE = "Research use, not for diagnosis"
@@ -107,7 +108,9 @@ class RunContext:
         bundle: name of the bundle.
         bundle_version: its version.
         layout: M and N.
+        bundle_sha256: hash of the bundle's file.
         geometry: series name to its geometry, or None where the source knows none.
+        origin: series name to its DICOM images; None where the source is not DICOM.
         source: the source's URI, for titles.
         console_is_stderr: standard output carries results, so anything for people goes to standard error.
     """
@@ -116,7 +119,9 @@ class RunContext:
     bundle: str
     bundle_version: str
     layout: IndexLayout = DEFAULT_LAYOUT
+    bundle_sha256: str = ""
     geometry: Callable[[str], SeriesGeometry | None] = _no_geometry
+    origin: Callable[[str], SeriesOrigin] | None = None
     source: str = ""
     console_is_stderr: bool = False
 

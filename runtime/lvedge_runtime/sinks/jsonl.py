@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from lvedge.frame import SeriesEnd
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import unwritable
 from lvedge_runtime.sinks.record import record_of
@@ -40,6 +41,8 @@ class JsonLinesSink(BaseSink):
     def write(self, item: Item) -> None:
         if self._file is None:
             raise ValueError("the sink is closed")
+        if isinstance(item, SeriesEnd):
+            return
         record = record_of(item, self._context.engine, self._context.bundle_label)
         line = json.dumps(record, ensure_ascii=not self._owned, allow_nan=False) + "\n"
         try:
