@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -14,18 +13,22 @@ from lvedge.errors import MissingExtraError
 from lvedge_runtime.derived.series import MeasuredSeries, MeasuredSlice, NoObjectsError, SeriesCollector
 
 try:
-    from lvedge_runtime.derived.making import Making
+    from lvedge_runtime.derived.capture import capture_of
+    from lvedge_runtime.derived.making import LOG, Making
     from lvedge_runtime.derived.report import report_of
+    from lvedge_runtime.derived.segmentation import segmentations_of
 except ImportError as err:
     raise MissingExtraError("highdicom", "dicom-objects", "writing DICOM objects") from err
 
 __all__ = ["KINDS", "MeasuredSeries", "MeasuredSlice", "NoObjectsError", "SeriesCollector", "objects_from_series"]
 
-LOG = logging.getLogger("lvedge_runtime.derived")
-
-_MAKERS: Mapping[str, Callable[[Making], Iterable[Dataset]]] = {"sr": lambda making: [report_of(making)]}
+_MAKERS: Mapping[str, Callable[[Making], Iterable[Dataset]]] = {
+    "sr": lambda making: [report_of(making)],
+    "seg": segmentations_of,
+    "sc": lambda making: [capture_of(making)],
+}
 KINDS = tuple(_MAKERS)
-"""What can be made: structured report."""
+"""What can be made: structured report, segmentations, secondary capture."""
 
 
 def objects_from_series(

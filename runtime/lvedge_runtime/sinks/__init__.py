@@ -40,10 +40,22 @@ SINKS = {
     "csv": "lvedge_runtime.sinks.csvfile:CsvSink",
     "png": "lvedge_runtime.sinks.png:PngSink",
     "nifti": "lvedge_runtime.sinks.nifti:NiftiSink",
+    "dicomsr": "lvedge_runtime.derived.sink:ReportSink",
+    "dicomseg": "lvedge_runtime.derived.sink:SegmentationSink",
+    "dicomsc": "lvedge_runtime.derived.sink:CaptureSink",
 }
 """Scheme to ``module:class``; the class takes (target, context)."""
 
-TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR"}
+TARGETS = {
+    "term": "",
+    "jsonl": "PATH",
+    "csv": "PATH",
+    "png": "DIR",
+    "nifti": "DIR",
+    "dicomsr": "DIR",
+    "dicomseg": "DIR",
+    "dicomsc": "DIR",
+}
 """Scheme to what follows the colon, for messages; "" where nothing does."""
 
 STREAMABLE = ("jsonl", "csv")
