@@ -142,3 +142,18 @@ class Receipt:
 
     series: str
     numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesEnd:
+    """Nothing more comes of a series; one that is received may come again, whole, after a latecomer.
+
+    Args:
+        series: its name.
+    """
+
+    series: str
+
+
+Given = Frame | Rejected | SeriesEnd | Receipt
+"""What a source gives."""

@@ -3,7 +3,7 @@
     source ──Frame──▶ SliceMeasurer (locate, view, step, read) ──Measurement──▶ case table ──▶ sinks
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
-beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes.
+beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes, a series with its ``SeriesEnd``.
 Provisional frames, of series that are still arriving, may come from several series and slices by turns.
 """
 
@@ -17,13 +17,13 @@ from typing import Protocol
 from lvedge.aim import Stack
 from lvedge.casetable import CaseTable, cycle_features, frame_features, slice_level
 from lvedge.contract import Stepper
-from lvedge.frame import Frame, Receipt, Rejected
+from lvedge.frame import Frame, Given, Receipt, Rejected, SeriesEnd
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
 from lvedge.volume import FEWEST_SLICES, SliceAreas, StackVolumes, stack_volumes
 
-Item = Measurement | Cycle | StackVolumes | Rejected | Receipt
+Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd | Receipt
 
 
 class Stream:
@@ -39,7 +39,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Iterable[Frame | Rejected | Receipt],
+        source: Iterable[Given],
         stepper: Stepper,
         quality: QualityModel,
         cases: CaseTable | None,
@@ -60,12 +60,13 @@ class Stream:
             if isinstance(item, Rejected):
                 yield item
                 continue
-            if isinstance(item, Receipt):
+            if isinstance(item, SeriesEnd | Receipt):
                 if current is not None and series is not None:
                     yield from current.finish()
                     yield from series.finish()
                 series, current = None, None
-                yield item
+                if isinstance(item, Receipt):
+                    yield item
                 continue
             if item.provisional:
                 known = arriving.setdefault(item.series, _Arriving())
@@ -112,9 +113,10 @@ class _Series:
     closed: list[SliceAreas] = field(default_factory=list)
 
     def finish(self) -> Iterator[Item]:
-        """The volumes of a stack; a few slices have none, and neither have slices played live."""
+        """The volumes of a stack, then its end; a few slices have no volumes, nor have slices played live."""
         if self.slice_count >= FEWEST_SLICES and self.closed:
             yield stack_volumes(self.name, self.slice_count, self.closed)
+        yield SeriesEnd(self.name)
 
 
 @dataclass
@@ -254,8 +256,8 @@ class _LiveSlice:
 
 
 def _timed(
-    source: Iterable[Frame | Rejected | Receipt],
-) -> Iterator[tuple[Frame | Rejected | Receipt, float]]:
+    source: Iterable[Given],
+) -> Iterator[tuple[Given, float]]:
     """Each item with the milliseconds that the source took for it: finding, reading, decoding."""
     items = iter(source)
     while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lvedge.frame import Frame, Receipt, Rejected
+from lvedge.frame import Frame, Given, Receipt, Rejected
 from lvedge_runtime.receiver.intake import Arrival, Keeper
 from lvedge_runtime.receiver.setting import Settings
 from lvedge_runtime.receiver.window import PhaseWindow
@@ -22,6 +22,7 @@ from lvedge_runtime.sources.dicom_image import Image, subject_from_header
 from lvedge_runtime.sources.dicom_order import SLICE_TOLERANCE_MM, is_parallel
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.naming import natural_key
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import SourceOptions
 
 
@@ -82,6 +83,7 @@ class Reception:
         self._shelf = shelf
         self._series: dict[str, _Series] = {}
         self.geometries: dict[str, SeriesGeometry] = {}
+        self.origins: dict[str, SeriesOrigin] = {}
 
     def __contains__(self, series: str) -> bool:
         """Whether a series is arriving, or kept for latecomers."""
@@ -116,13 +118,13 @@ class Reception:
                     part.touched = now
                     yield from self._frames(series, part, part.window.step_over())
 
-    def complete(self, now: float) -> Iterator[Frame | Rejected | Receipt]:
+    def complete(self, now: float) -> Iterator[Given]:
         """One series that was quiet for long enough, whole, and its receipt; nothing where there is none."""
         quiet = [s for s in self._arriving() if now >= s.touched + self._settings.series_s]
         if quiet:
             yield from self._complete(min(quiet, key=lambda series: series.touched))
 
-    def finish(self) -> Iterator[Frame | Rejected | Receipt]:
+    def finish(self) -> Iterator[Given]:
         """All series that are not whole yet, as far as they have come."""
         for series in list(self._arriving()):
             yield from self._complete(series)
@@ -153,12 +155,12 @@ class Reception:
     def _arriving(self) -> Iterator[_Series]:
         return (series for series in self._series.values() if not series.whole)
 
-    def _complete(self, series: _Series) -> Iterator[Frame | Rejected | Receipt]:
+    def _complete(self, series: _Series) -> Iterator[Given]:
         numbers, series.numbers = tuple(series.numbers), []
         yield from self._whole(series)
         yield Receipt(series.name, numbers)
 
-    def _whole(self, series: _Series) -> Iterator[Frame | Rejected]:
+    def _whole(self, series: _Series) -> Iterator[Given]:
         series.whole = True
         dropped, series.dropped = series.dropped, Counter()
         series.slices = []
@@ -182,6 +184,7 @@ class Reception:
             yield Rejected(f"{count} of {stack.name}", reason, stack.name)
         pictures.stacks = cines
         self.geometries.update(pictures.geometries())
+        self.origins.update(pictures.origins())
         yield from pictures.frames()
 
     def _provisional(self, series: _Series, images: list[Image], at: float) -> Iterator[Frame | Rejected]:

@@ -10,7 +10,7 @@ from queue import Empty
 from types import TracebackType
 
 from lvedge.errors import MissingExtraError, UsageError
-from lvedge.frame import Frame, Receipt, Rejected
+from lvedge.frame import Frame, Given, Receipt, Rejected
 from lvedge_runtime.journal.journal import Journal
 from lvedge_runtime.receiver.durable import DurableShelf
 from lvedge_runtime.receiver.intake import Arrival, Intake, Keeper, Tally
@@ -43,6 +43,8 @@ class ReceiverSource(BaseSource):
         UsageError: if the URI says more, or the settings cannot be meant.
     """
 
+    is_dicom = True
+
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
         if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
@@ -65,6 +67,7 @@ class ReceiverSource(BaseSource):
             self._reception = Reception(self.settings, self.options, self._shelf)
             self._replay = None if journal is None else Replay(journal, self._intake)
             self._geometries = self._reception.geometries
+            self._origins = self._reception.origins
             self._listener = Listener(self._uri, self.settings, self._intake)
             self._listener.__enter__()
         except BaseException:
@@ -95,7 +98,7 @@ class ReceiverSource(BaseSource):
         """Take nothing more in; what has come is still measured. May be called from another thread."""
         self._stopped = True
 
-    def __iter__(self) -> Iterator[Frame | Rejected | Receipt]:
+    def __iter__(self) -> Iterator[Given]:
         if self._replay is not None:
             for kept in self._replay.undelivered():
                 yield from self._taken(kept)

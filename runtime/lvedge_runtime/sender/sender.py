@@ -13,7 +13,14 @@ from lvedge.errors import JournalError, SinkError
 from lvedge_runtime.journal.outbox import Item, ItemState, Outbox
 from lvedge_runtime.journal.setting import OutboxSettings
 from lvedge_runtime.receiver.setting import TlsFiles
-from lvedge_runtime.sender.association import Link, NoAssociationError, Verdict, linked, verdict_of
+from lvedge_runtime.sender.association import (
+    Link,
+    NoAssociationError,
+    Verdict,
+    client_context,
+    linked,
+    verdict_of,
+)
 from lvedge_runtime.sender.backoff import Backoff
 from lvedge_runtime.sender.destination import Destination
 
@@ -65,6 +72,8 @@ class Sender:
         self._not_before = -math.inf
         self._due: dict[int, float] = {}
         self._stopped = threading.Event()
+        if destination.tls and tls is not None:
+            client_context(tls)  # what is wrong with the certificates is told at the start
         self._thread = threading.Thread(target=self._work, name=destination.name, daemon=True)
 
     def start(self) -> None:

@@ -1,8 +1,8 @@
 """Sinks: where results go, each named by a URI ``scheme:target``.
 
 A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
-frames, ``StackVolumes`` after a stack's slices, and ``Rejected`` for what could not be measured. Several can
-be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
+frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series, and ``Rejected`` for what could
+not be measured. Several can be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
 does not use.
 """
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from lvedge.errors import UsageError
-from lvedge.frame import Rejected
+from lvedge.frame import Rejected, SeriesEnd
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.measurement import Cycle, Measurement
 from lvedge.volume import StackVolumes
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from lvedge_runtime.journal.journal import Delivery, Journal
     from lvedge_runtime.receiver.setting import Settings
     from lvedge_runtime.sources.geometry import SeriesGeometry
+    from lvedge_runtime.sources.origin import SeriesOrigin
 
-Item = Measurement | Cycle | StackVolumes | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd
 """What the stream yields."""
 
 NOTICE = "Research use, not for diagnosis"
@@ -41,11 +42,24 @@ SINKS = {
     "csv": "lvedge_runtime.sinks.csvfile:CsvSink",
     "png": "lvedge_runtime.sinks.png:PngSink",
     "nifti": "lvedge_runtime.sinks.nifti:NiftiSink",
-    "store://": "lvedge_runtime.sinks.store:StoreSink",
+    "dicomsr": "lvedge_runtime.derived.sink:ReportSink",
+    "dicomseg": "lvedge_runtime.derived.sink:SegmentationSink",
+    "dicomsc": "lvedge_runtime.derived.sink:CaptureSink",
+    "store://": "lvedge_runtime.derived.store:StoreSink",
 }
 """Scheme to ``module:class``; the class takes (target, context)."""
 
-TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR", "store://": "HOST:PORT"}
+TARGETS = {
+    "term": "",
+    "jsonl": "PATH",
+    "csv": "PATH",
+    "png": "DIR",
+    "nifti": "DIR",
+    "dicomsr": "DIR",
+    "dicomseg": "DIR",
+    "dicomsc": "DIR",
+    "store://": "HOST:PORT",
+}
 """Scheme to what follows the colon, for messages; "" where nothing does."""
 
 STREAMABLE = ("jsonl", "csv")
@@ -120,7 +134,9 @@ class RunContext:
         bundle: name of the bundle.
         bundle_version: its version.
         layout: M and N.
+        bundle_sha256: hash of the bundle's file.
         geometry: series name to its geometry, or None where the source knows none.
+        origin: series name to its DICOM images; None where the source is not DICOM.
         source: the source's URI, for titles.
         console_is_stderr: standard output carries results, so anything for people goes to standard error.
         settings: AE title, certificates and the like; None where no file of settings was named.
@@ -131,7 +147,9 @@ class RunContext:
     bundle: str
     bundle_version: str
     layout: IndexLayout = DEFAULT_LAYOUT
+    bundle_sha256: str = ""
     geometry: Callable[[str], SeriesGeometry | None] = _no_geometry
+    origin: Callable[[str], SeriesOrigin] | None = None
     source: str = ""
     console_is_stderr: bool = False
     settings: Settings | None = None
@@ -176,7 +194,9 @@ def check_uris(uris: Sequence[str]) -> None:
     seen: set[str] = set()
     for uri in uris:
         scheme, target = split_uri(uri)
-        place = target if target else scheme
+        place = target.partition("?")[0] if target else scheme
+        if scheme == "store://" and place in seen:
+            raise UsageError(f"two sinks send to {place}: name each destination once")
         if scheme in STREAMABLE and place in seen:
             where = "standard output" if target == STANDARD_OUTPUT else repr(target)
             raise UsageError(f"two sinks write to {where}: give each its own place")

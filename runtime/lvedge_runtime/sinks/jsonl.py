@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from lvedge.frame import SeriesEnd
 from lvedge_runtime.journal.journal import Delivery
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import unwritable
@@ -44,6 +45,8 @@ class JsonLinesSink(BaseSink):
     def write(self, item: Item) -> None:
         if self._file is None:
             raise ValueError("the sink is closed")
+        if isinstance(item, SeriesEnd):
+            return
         record = record_of(item, self._context.engine, self._context.bundle_label)
         line = json.dumps(record, ensure_ascii=not self._owned, allow_nan=False) + "\n"
         try:

@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lvedge.errors import SourceError, UsageError
-from lvedge.frame import Frame, Receipt, Rejected, Subject
+from lvedge.frame import Given, Subject
 from lvedge_runtime.sources.geometry import SeriesGeometry
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.picture import size_fault
 
 if TYPE_CHECKING:
@@ -73,12 +74,16 @@ class SourceOptions:
 class Source(Protocol):
     """Frames from one place, in order: all frames of slice 0 in phase order, then slice 1, and so on.
 
-    A damaged item gives a ``Rejected`` and the rest goes on. A source that receives gives a ``Receipt`` after
-    each series. Iterating is possible inside ``with`` only.
+    A damaged item gives a ``Rejected`` and the rest goes on. A source that goes on when a series is over says
+    so by ``SeriesEnd``, and by a ``Receipt`` where it received it; others need not. Iterating is possible
+    inside ``with`` only.
     """
 
     live: bool
     """Frames arrive one by one, and nobody knows how many will come."""
+
+    is_dicom: bool
+    """Frames are read from DICOM images, which ``origin`` names."""
 
     def __enter__(self) -> Source: ...
 
@@ -86,7 +91,7 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame | Rejected | Receipt]: ...
+    def __iter__(self) -> Iterator[Given]: ...
 
     def geometry(self, series: str) -> SeriesGeometry:
         """The voxel grid of a series of which a frame has been given.
@@ -96,18 +101,28 @@ class Source(Protocol):
         """
         ...
 
+    def origin(self, series: str) -> SeriesOrigin:
+        """The DICOM images of a series of which a frame has been given.
+
+        Raises:
+            SourceError: for a series that this source has not given, or that is not DICOM.
+        """
+        ...
+
 
 Self = TypeVar("Self", bound="BaseSource")
 
 
 class BaseSource:
-    """The part that all sources share: a context without resources, and the series' geometries."""
+    """The part that all sources share: a context without resources, and the series' geometries and origins."""
 
     live = False
+    is_dicom = False
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
         self._geometries: dict[str, SeriesGeometry] = {}
+        self._origins: dict[str, SeriesOrigin] = {}
 
     def __enter__(self: Self) -> Self:
         return self
@@ -123,6 +138,13 @@ class BaseSource:
             return self._geometries[series]
         except KeyError:
             raise SourceError(f"no series {series!r} has been read from this source") from None
+
+    def origin(self, series: str) -> SeriesOrigin:
+        """The DICOM images of a series of which a frame has been given; ``SourceError`` for another."""
+        try:
+            return self._origins[series]
+        except KeyError:
+            raise SourceError(f"no DICOM series {series!r} has been read from this source") from None
 
     def _wants_series(self, *texts: str) -> bool:
         """Whether the series filter lets one with these names through."""

@@ -1,0 +1,136 @@
+"""What derived objects take over from the images that they refer to.
+
+Identifiers are repeated as they came, whatever the standard says of them: an archive finds the patient and the
+study by them. Other values that break the standard are emptied, and named.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+
+import pydicom
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.valuerep import PersonName, validate_value
+
+from lvedge.measurement import Measurement
+from lvedge_runtime.derived.series import NoObjectsError
+from lvedge_runtime.sources.origin import SourcePicture
+
+IDENTIFIERS = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "StudyInstanceUID",
+    "StudyID",
+    "AccessionNumber",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+)
+OPTIONAL = (
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+    "SliceThickness",
+    "SeriesNumber",
+)
+_ALWAYS = (  # type 2: there, if only empty
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+_SEX = ("M", "F", "O")
+_FORMATS = {"DA": ("%Y%m%d",), "TM": ("%H", "%H%M", "%H%M%S", "%H%M%S.%f")}
+
+
+@dataclass(frozen=True)
+class SourceHeader:
+    """The header of one image, as far as derived objects need it.
+
+    Args:
+        data: patient, study and frame of reference, the image's own UIDs, and its grid; valid but for the
+            identifiers, which are as they came.
+        emptied: keywords of the values that were emptied.
+        frame_number: the picture's number in a multi-frame file, or None.
+    """
+
+    data: Dataset
+    emptied: tuple[str, ...]
+    frame_number: int | None
+
+
+def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
+    """The header of the image that a measurement was made on.
+
+    Raises:
+        NoObjectsError: if the file is gone, or lacks the UIDs that a reference needs.
+    """
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        try:
+            source = pydicom.dcmread(picture.path, stop_before_pixels=True)
+            source.decode()
+        except Exception as err:  # a damaged file can raise nearly anything
+            raise NoObjectsError("its images cannot be read again") from err
+        data, emptied = Dataset(), []
+        for keyword in (*IDENTIFIERS, *OPTIONAL):
+            element = source[keyword] if keyword in source else None
+            if element is not None and keyword in OPTIONAL and not _is_valid(element):
+                emptied.append(keyword)
+                element = None
+            if element is not None and not element.is_empty:
+                value = PersonName(str(element.value)) if element.VR == "PN" else element.value
+                setattr(data, keyword, value)
+            elif keyword in _ALWAYS:
+                setattr(data, keyword, "")
+        frame = measurement.frame
+        data.SOPClassUID, data.SOPInstanceUID = picture.class_uid, picture.instance_uid
+        data.Modality = "MR"
+        data.Rows, data.Columns = frame.pixels.shape
+        data.PixelSpacing = list(frame.spacing_mm)
+        if frame.orientation is not None and frame.position_mm is not None:
+            data.ImageOrientationPatient = [*frame.orientation.row, *frame.orientation.column]
+            data.ImagePositionPatient = list(frame.position_mm)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+        if not data.get(keyword):
+            raise NoObjectsError(f"its images lack {keyword}, so that nothing can refer to them")
+    return SourceHeader(data, tuple(emptied), picture.frame_number)
+
+
+def _is_valid(element: DataElement) -> bool:
+    """Whether an element's value is what its VR says; dates and times have to exist as well."""
+    if element.is_empty:
+        return True
+    text = str(element.value)
+    if element.VR in _FORMATS:
+        return any(_is_time(text, form) for form in _FORMATS[element.VR])
+    if element.keyword == "PatientSex":
+        return text in _SEX
+    try:
+        validate_value(element.VR, text, pydicom.config.RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_time(text: str, form: str) -> bool:
+    try:
+        return datetime.strptime(text, form).year >= 1900 or "%Y" not in form
+    except ValueError:
+        return False

@@ -1,0 +1,71 @@
+"""Objects of one series."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from lvedge.errors import MissingExtraError
+from lvedge_runtime.derived.series import MeasuredSeries, MeasuredSlice, NoObjectsError, SeriesCollector
+
+try:
+    from lvedge_runtime.derived.capture import capture_of
+    from lvedge_runtime.derived.making import LOG, Making
+    from lvedge_runtime.derived.report import report_of
+    from lvedge_runtime.derived.segmentation import segmentations_of
+except ImportError as err:
+    raise MissingExtraError("highdicom", "dicom-objects", "writing DICOM objects") from err
+
+__all__ = [
+    "KINDS",
+    "MeasuredSeries",
+    "MeasuredSlice",
+    "NoObjectsError",
+    "SeriesCollector",
+    "objects_from_series",
+]
+
+_MAKERS: Mapping[str, Callable[[Making], Iterable[Dataset]]] = {
+    "sr": lambda making: [report_of(making)],
+    "seg": segmentations_of,
+    "sc": lambda making: [capture_of(making)],
+}
+KINDS = tuple(_MAKERS)
+"""What can be made: structured report, segmentations, secondary capture."""
+
+
+def objects_from_series(
+    measured: MeasuredSeries, kinds: Iterable[str] = KINDS, now: datetime | None = None
+) -> list[Dataset]:
+    """All objects of some kinds that one measured series gives, ready to be written or sent.
+
+    Their UIDs follow from the source's instance UIDs, the kind, the bundle and lvedge's version: made again
+    from the same series they are the same. The files that ``measured.origin`` names have to be there still.
+    What of their headers breaks the standard is logged, by keyword.
+
+    Args:
+        measured: the series.
+        kinds: of ``KINDS``.
+        now: date and time of making that the objects state; the present by default.
+
+    Raises:
+        NoObjectsError: if nothing can refer to the images of the series.
+    """
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        making = Making(measured, datetime.now() if now is None else now)
+        if making.emptied:
+            LOG.warning(
+                "%s: left empty in what is derived, as they break the standard: %s",
+                measured.name,
+                ", ".join(making.emptied),
+            )
+        made = [each for kind in kinds for each in _MAKERS[kind](making)]
+        for each in made:
+            each.InstanceCreationDate = f"{making.now:%Y%m%d}"
+            each.InstanceCreationTime = f"{making.now:%H%M%S.%f}"
+    return made
