@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,6 +94,20 @@ class Left:
     frames: list[tuple[str, str]]
     rows: list[tuple[str, str]]
     objects: dict[str, Dataset]
+
+    def difference(self, other: Left) -> str:
+        """What differs from another run, in a line."""
+        said = []
+        for what in ("frames", "rows"):
+            ours, theirs = Counter(getattr(self, what)), Counter(getattr(other, what))
+            more, less = ([place for place, _ in some] for some in (ours - theirs, theirs - ours))
+            said.append(f"{what} {more} instead of {less}")
+        unlike = [
+            uid
+            for uid in {**self.objects, **other.objects}
+            if self.objects.get(uid) != other.objects.get(uid)
+        ]
+        return "; ".join([*said, f"objects {unlike}"])
 
 
 @dataclass

@@ -12,9 +12,6 @@ from peers import Orthanc, orthanc
 
 KILLS_A_TRIAL = 4
 
-# pynetdicom leaves a socket that could not connect to the collector of garbage.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:

@@ -20,7 +20,7 @@ import lvedge_runtime.delivery
 import lvedge_runtime.derived.store
 import lvedge_runtime.engines.onnxruntime_cpu
 import lvedge_runtime.receiver.source
-import lvedge_runtime.stream  # noqa: F401
+import lvedge_runtime.stream
 
 
 def main() -> None:
