@@ -1,10 +1,11 @@
-"""Kills lvedge-run at random moments while it receives, measures, delivers and sends, and looks at what is left.
+"""Kills lvedge-run while it receives, measures, delivers and sends, and looks at what is left.
 
     python -m benchmarks.kill_receive --kills 200 --out benchmarks/results/kill_receive.json
 
-Two small cines arrive by turns; the command is killed (SIGKILL) four times on the way and started again. After
-each kill every instance that was acknowledged has to be in the journal with its file; at the end Orthanc, the
-JSON lines and the CSV file have to hold what an undisturbed run gives, each exactly once. Orthanc is needed.
+Two small cines arrive by turns; the command is killed (SIGKILL) at four random moments and started again.
+After each kill every instance that was acknowledged has to be in the journal with its file; at the end
+Orthanc, the JSON lines and the CSV file have to hold what an undisturbed run gives, each exactly once.
+Orthanc is needed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-for _folder in ("tests", "tests/runtime"):
-    sys.path.append(str(Path(__file__).resolve().parent.parent / _folder))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "runtime"))
 
 from kills import Trial, zygote
 from peers import orthanc
@@ -32,8 +33,6 @@ MEASURES = (
     "runtime/lvedge_runtime/receiver/durable.py",
     "runtime/lvedge_runtime/receiver/replay.py",
     "runtime/lvedge_runtime/receiver/intake.py",
-    "runtime/lvedge_runtime/receiver/reception.py",
-    "runtime/lvedge_runtime/receiver/source.py",
     "runtime/lvedge_runtime/delivery.py",
     "runtime/lvedge_runtime/derived/store.py",
     "runtime/lvedge_runtime/sinks/textfile.py",

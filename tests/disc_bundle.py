@@ -1,4 +1,4 @@
-"""A bundle that takes the bright disc of a picture for the cavity, in no time: `discs` as graphs made by hand."""
+"""A bundle that takes the bright disc of a picture for the cavity: `discs` as graphs made by hand."""
 
 from __future__ import annotations
 

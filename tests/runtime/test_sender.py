@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_a_pacs_that_is_down_for_an_hour_gets_everything_afterwards(journal: Jou
             tries.append(bench.now)
         bench.now += 1.0
     # One, two, four ... seconds up to five minutes, each between half and whole: no more than asked for.
-    gaps = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert gaps[0] <= 2
     assert all(gap <= 301 for gap in gaps)
     assert 16 <= len(tries) <= 34
@@ -217,7 +218,7 @@ def test_out_of_resources_holds_everything_back_and_kills_nothing(journal: Journ
             bench.now += 0.5
         assert bench.states() == [ItemState.WAITING] * 3
         assert bench.reasons()[0] == "out of resources, 0xA700"
-        gaps = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(asked)]
         # One object an attempt, and later each time.
         assert gaps == sorted(gaps)
         assert gaps[-1] >= 32

@@ -43,8 +43,15 @@ class DurableShelf:
             raise ShelfFullError from err
 
     def knows(self, series: str, uid: str) -> bool:
-        """Whether an instance came before, and is in the journal."""
-        return bool(uid) and self._instances.has(series, uid)
+        """Whether an instance came before, and is in the journal.
+
+        Raises:
+            ShelfFullError: if the disk does not say.
+        """
+        try:
+            return bool(uid) and self._instances.has(series, uid)
+        except JournalError as err:
+            raise ShelfFullError from err
 
     def settle(self, path: Path, series: str, uid: str, dropped: str | None) -> None:
         """File and row are on the disk when this has returned.

@@ -162,13 +162,13 @@ class Intake:
         except SourceError:
             self._shelf.discard(path)
             return self._answered(CANNOT_UNDERSTAND, "damaged")
-        if self._shelf.knows(arrival.series, uid):
-            self._shelf.discard(path)
-            return self._answered(SUCCESS, "known")
-        if not self._has_room():
-            self._shelf.discard(path)
-            return self._answered(OUT_OF_RESOURCES, "held up")
         try:
+            if self._shelf.knows(arrival.series, uid):
+                self._shelf.discard(path)
+                return self._answered(SUCCESS, "known")
+            if not self._has_room():
+                self._shelf.discard(path)
+                return self._answered(OUT_OF_RESOURCES, "held up")
             self._shelf.settle(path, arrival.series, uid, arrival.dropped)
         except ShelfFullError:
             self._shelf.discard(path)

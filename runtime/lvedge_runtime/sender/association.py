@@ -108,17 +108,20 @@ def linked(
     arguments: dict[str, Any] = {}
     if destination.tls and tls is not None:
         arguments["tls_args"] = (client_context(tls), destination.host)
+    watch = _Watch(settings.timeout_s)
     try:
         association = ae.associate(
             destination.host,
             destination.port,
             contexts=[build_context(sop_class, syntax) for sop_class, syntax in sorted(contexts)],
             ae_title=destination.called,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _bound, [settings.timeout_s])],
+            evt_handlers=[(evt.EVT_CONN_OPEN, watch.opened)],
             **arguments,
         )
     except OSError as err:
         raise NoAssociationError(f"no connection: {err.strerror or type(err).__name__}") from err
+    finally:
+        watch.cancel()
     if not association.is_established:
         raise NoAssociationError(
             "it rejects the association" if association.is_rejected else "no connection, or no answer in time"
@@ -148,11 +151,40 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _bound(event: evt.Event, timeout_s: float) -> None:
-    """A send that the peer does not take must not wait for ever: pynetdicom sets no time-out on it."""
-    connection = _socket(event.assoc)
-    if connection is not None:
-        connection.settimeout(timeout_s)
+class _Watch:
+    """Hangs up after a while, whatever pynetdicom waits for: a peer may send a byte now and then.
+
+    Args:
+        seconds: how long.
+        connection: on whom to hang up, once it is known.
+    """
+
+    def __init__(self, seconds: float, connection: socket.socket | None = None) -> None:
+        self._seconds = seconds
+        self._connection = connection
+        self._timer: threading.Timer | None = None
+
+    def opened(self, event: evt.Event) -> None:
+        """A connection is there: the time runs from now on."""
+        self._connection = _socket(event.assoc)
+        if self._connection is not None:
+            # A send that the peer does not take must not wait for ever: pynetdicom sets no time-out on it.
+            self._connection.settimeout(self._seconds)
+        self.start()
+
+    def start(self) -> None:
+        self._timer = threading.Timer(self._seconds, self._hang_up)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
 
 
 def _socket(association: Association) -> socket.socket | None:
@@ -162,18 +194,10 @@ def _socket(association: Association) -> socket.socket | None:
 
 @contextmanager
 def _at_most(association: Association, seconds: float) -> Iterator[None]:
-    """Hang up after so long, whatever pynetdicom waits for: a peer may send a byte now and then."""
-
-    def hang_up() -> None:
-        connection = _socket(association)
-        if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, hang_up)
-    timer.daemon = True
-    timer.start()
+    """Hang up on a peer that needs longer than this."""
+    watch = _Watch(seconds, _socket(association))
+    watch.start()
     try:
         yield
     finally:
-        timer.cancel()
+        watch.cancel()
