@@ -3,8 +3,9 @@
     source ──Frame──▶ SliceMeasurer (locate, view, step, read) ──Measurement──▶ case table ──▶ sinks
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
-beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes, a series with its ``SeriesEnd``.
-Provisional frames, of series that are still arriving, may come from several series and slices by turns.
+beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes, a
+series with its ``SeriesEnd``. Provisional frames, of series that are still arriving, may come from several
+series and slices by turns.
 """
 
 from __future__ import annotations

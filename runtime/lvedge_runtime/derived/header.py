@@ -1,12 +1,13 @@
 """What derived objects take over from the images that they refer to.
 
-Identifiers are repeated as they came, whatever the standard says of them: an archive finds the patient and the
-study by them. Other values that break the standard are emptied, and named.
+Identifiers are repeated as they came, whatever the standard says of them: an archive finds the patient and
+the study by them. Other values that break the standard are emptied, and named.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +43,10 @@ OPTIONAL = (
     "PositionReferenceIndicator",
     "SliceThickness",
     "SeriesNumber",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "StationName",
+    "InstitutionName",
 )
 _ALWAYS = (  # type 2: there, if only empty
     "PatientName",
@@ -90,7 +95,7 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
             raise NoObjectsError("its images cannot be read again") from err
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
-            element = source[keyword] if keyword in source else None
+            element = source.data_element(keyword)
             if element is not None and keyword in OPTIONAL and not _is_valid(element):
                 emptied.append(keyword)
                 element = None
@@ -111,6 +116,21 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
         if not data.get(keyword):
             raise NoObjectsError(f"its images lack {keyword}, so that nothing can refer to them")
     return SourceHeader(data, tuple(emptied), picture.frame_number)
+
+
+def reference(frames: Sequence[SourceHeader]) -> Dataset:
+    """An item that refers to an image.
+
+    Args:
+        frames: the pictures of one file that are meant.
+    """
+    item = Dataset()
+    item.ReferencedSOPClassUID = frames[0].data.SOPClassUID
+    item.ReferencedSOPInstanceUID = frames[0].data.SOPInstanceUID
+    numbers = [frame.frame_number for frame in frames if frame.frame_number is not None]
+    if numbers:
+        item.ReferencedFrameNumber = numbers
+    return item
 
 
 def _is_valid(element: DataElement) -> bool:

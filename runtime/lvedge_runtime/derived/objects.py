@@ -20,7 +20,14 @@ try:
 except ImportError as err:
     raise MissingExtraError("highdicom", "dicom-objects", "writing DICOM objects") from err
 
-__all__ = ["KINDS", "MeasuredSeries", "MeasuredSlice", "NoObjectsError", "SeriesCollector", "objects_from_series"]
+__all__ = [
+    "KINDS",
+    "MeasuredSeries",
+    "MeasuredSlice",
+    "NoObjectsError",
+    "SeriesCollector",
+    "objects_from_series",
+]
 
 _MAKERS: Mapping[str, Callable[[Making], Iterable[Dataset]]] = {
     "sr": lambda making: [report_of(making)],

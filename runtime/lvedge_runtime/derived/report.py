@@ -175,5 +175,3 @@ def _case(finding: Finding) -> sr.TextContentItem:
 
 def _text(concept: Code, words: str, relation: sr.RelationshipTypeValues) -> sr.TextContentItem:
     return sr.TextContentItem(name=concept, value=words, relationship_type=relation)
-
-

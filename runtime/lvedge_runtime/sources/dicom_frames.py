@@ -7,7 +7,12 @@ from collections.abc import Iterator, Sequence
 from lvedge.errors import SourceError
 from lvedge.frame import Frame, Rejected, SeriesEnd, Subject
 from lvedge_runtime.sources.dicom_image import Image, subject_from_header
-from lvedge_runtime.sources.dicom_order import geometry_of_stack, name_of_series, origin_of_stack, stacks_from_images
+from lvedge_runtime.sources.dicom_order import (
+    geometry_of_stack,
+    name_of_series,
+    origin_of_stack,
+    stacks_from_images,
+)
 from lvedge_runtime.sources.dicom_pixels import pixels_from_image
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.origin import SeriesOrigin
