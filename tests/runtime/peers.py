@@ -15,7 +15,7 @@ import pytest
 from cine_files import content_of
 from pydicom.dataset import FileDataset
 
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Rejected, SeriesEnd
 from lvedge_runtime.receiver.source import ReceiverSource
 from lvedge_runtime.sources import SourceOptions
 from lvedge_runtime.uri import parse_uri
@@ -63,7 +63,7 @@ class Receiver:
         self._reader.start()
 
     def _read(self) -> None:
-        self.items.extend(self.source)
+        self.items.extend(item for item in self.source if not isinstance(item, SeriesEnd))
 
     @property
     def at(self) -> tuple[str, int]:

@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.valuerep import PersonName, validate_value
 
 from lvedge.measurement import Measurement
@@ -88,14 +90,10 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
     """
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
-        try:
-            source = pydicom.dcmread(picture.path, stop_before_pixels=True)
-            source.decode()
-        except Exception as err:  # a damaged file can raise nearly anything
-            raise NoObjectsError("its images cannot be read again") from err
+        source = _read(picture.path)
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
-            element = source.data_element(keyword)
+            element = source.get(Tag(keyword))
             if element is not None and keyword in OPTIONAL and not _is_valid(element):
                 emptied.append(keyword)
                 element = None
@@ -131,6 +129,15 @@ def reference(frames: Sequence[SourceHeader]) -> Dataset:
     if numbers:
         item.ReferencedFrameNumber = numbers
     return item
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        source = pydicom.dcmread(path, stop_before_pixels=True)
+        source.decode()
+    except Exception as err:  # a damaged file can raise nearly anything
+        raise NoObjectsError("its images cannot be read again") from err
+    return source
 
 
 def _is_valid(element: DataElement) -> bool:

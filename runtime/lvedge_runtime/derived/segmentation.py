@@ -19,7 +19,8 @@ from lvedge.indices import Label
 from lvedge.measurement import Measurement
 from lvedge_runtime.derived import code
 from lvedge_runtime.derived.header import SourceHeader, reference
-from lvedge_runtime.derived.making import LOG, MANUFACTURER, Making
+from lvedge_runtime.derived.making import MANUFACTURER, Making
+from lvedge_runtime.derived.series import LOG
 from lvedge_runtime.sinks import canvas
 
 SEGMENTS: tuple[tuple[Label, str, Code, canvas.Colour], ...] = (
