@@ -43,9 +43,8 @@ def conformant(data: Iterable[FileDataset], **tags: Any) -> list[FileDataset]:
     with disable_value_validation():
         for picture in pictures:
             for keyword, value in {**STATED, **tags}.items():
-                if value is None:
-                    picture.pop(keyword, None)
-                else:
+                picture.pop(keyword, None)
+                if value is not None:
                     setattr(picture, keyword, value)
     return pictures
 

@@ -128,15 +128,19 @@ def test_made_again_an_object_has_its_uid_and_of_another_reading_another(tmp_pat
 
 def broken() -> list[FileDataset]:
     """What the headers of sunnybrook are like: dates that do not exist, a frame of reference an image."""
-    data = conformant(
-        ge(), StudyDate="20120000", PatientBirthDate="00000000", StudyTime="2566", PatientSex="x"
-    )
-    with disable_value_validation():
-        for number, picture in enumerate(data):
-            picture.FrameOfReferenceUID = f"1.2.3.{number}.077"
-            picture.StudyInstanceUID = "1.2.826.0.1.08980635"
-            picture.AccessionNumber = "longer than sixteen characters"
-    return data
+    wrong = {
+        "StudyDate": "20120000",
+        "PatientBirthDate": "00000000",
+        "StudyTime": "2566",
+        "PatientSex": "x",
+        "StudyInstanceUID": "1.2.826.0.1.08980635",
+        "AccessionNumber": "longer than sixteen characters",
+    }
+    return [
+        picture
+        for number, each in enumerate(ge())
+        for picture in conformant([each], **wrong, FrameOfReferenceUID=f"1.2.3.{number}.077")
+    ]
 
 
 def test_identifiers_stay_and_other_values_that_break_the_standard_are_emptied(

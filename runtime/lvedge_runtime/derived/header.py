@@ -9,14 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.valuerep import PersonName, validate_value
+from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from lvedge.measurement import Measurement
 from lvedge_runtime.derived.series import NoObjectsError
@@ -63,7 +62,7 @@ _ALWAYS = (  # type 2: there, if only empty
     "PositionReferenceIndicator",
 )
 _SEX = ("M", "F", "O")
-_FORMATS = {"DA": ("%Y%m%d",), "TM": ("%H", "%H%M", "%H%M%S", "%H%M%S.%f")}
+_CALENDAR = {"DA": DA, "TM": TM}
 
 
 @dataclass(frozen=True)
@@ -145,19 +144,12 @@ def _is_valid(element: DataElement) -> bool:
     if element.is_empty:
         return True
     text = str(element.value)
-    if element.VR in _FORMATS:
-        return any(_is_time(text, form) for form in _FORMATS[element.VR])
     if element.keyword == "PatientSex":
         return text in _SEX
     try:
         validate_value(element.VR, text, pydicom.config.RAISE)
+        if element.VR in _CALENDAR:
+            _CALENDAR[element.VR](text)
     except (ValueError, TypeError):
         return False
     return True
-
-
-def _is_time(text: str, form: str) -> bool:
-    try:
-        return datetime.strptime(text, form).year >= 1900 or "%Y" not in form
-    except ValueError:
-        return False
