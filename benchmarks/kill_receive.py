@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "runtime"))
 
 from kills import Trial, zygote
-from peers import orthanc
+from orthanc import orthanc
 
 from benchmarks.provenance import provenance
 

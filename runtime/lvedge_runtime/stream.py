@@ -3,8 +3,9 @@
     source ──Frame──▶ SliceMeasurer (locate, view, step, read) ──Measurement──▶ case table ──▶ sinks
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
-beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes, a series with its ``SeriesEnd``.
-Provisional frames, of series that are still arriving, may come from several series and slices by turns.
+beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes;
+where the source says that a series is over, that is passed on behind them. Provisional frames, of series that
+are still arriving, may come from several series and slices by turns.
 """
 
 from __future__ import annotations
@@ -65,8 +66,7 @@ class Stream:
                     yield from current.finish()
                     yield from series.finish()
                 series, current = None, None
-                if isinstance(item, Receipt):
-                    yield item
+                yield item
                 continue
             if item.provisional:
                 known = arriving.setdefault(item.series, _Arriving())
@@ -113,10 +113,9 @@ class _Series:
     closed: list[SliceAreas] = field(default_factory=list)
 
     def finish(self) -> Iterator[Item]:
-        """The volumes of a stack, then its end; a few slices have no volumes, nor have slices played live."""
+        """The volumes of a stack; a few slices have none, and neither have slices played live."""
         if self.slice_count >= FEWEST_SLICES and self.closed:
             yield stack_volumes(self.name, self.slice_count, self.closed)
-        yield SeriesEnd(self.name)
 
 
 @dataclass

@@ -16,12 +16,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from cine_files import BEAT, cine
 from disc_bundle import disc_bundle
-from peers import Orthanc, free_port
+from orthanc import AE_TITLE, Orthanc
+from peers import free_port
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
@@ -139,7 +142,7 @@ class Trial:
 
     def start(self) -> None:
         folder = self.folder
-        pacs = f"store://127.0.0.1:{self.pacs.dicom_port}?called=PACS&calling=LVEDGE"
+        pacs = f"store://127.0.0.1:{self.pacs.port}?called={AE_TITLE}&calling=LVEDGE"
         self._number = self.starter.start(
             [
                 *("--stream", f"dicom://127.0.0.1:{self._port}", "--config", folder / "lvedge.toml"),
@@ -235,7 +238,11 @@ class Trial:
         frames = [json.loads(line) for line in self._lines()]
         with (self.folder / "out.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return Left(_told(frames), _told(rows), {u: _timeless(d) for u, d in self.pacs.instances().items()})
+        return Left(
+            _told(frames),
+            _told(rows),
+            {u: _timeless(dcmread(BytesIO(d))) for u, d in self.pacs.contents().items()},
+        )
 
     def _wait(self, condition: Any, what: str) -> None:
         until = time.monotonic() + PATIENCE_S

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kills import Left, Trial, Zygote, two_series, zygote
-from peers import Orthanc, orthanc
+from orthanc import Orthanc, orthanc
 
 KILLS_A_TRIAL = 4
 

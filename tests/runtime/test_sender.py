@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 from certificates import write_certificate
 from cine_files import content_of, ge
-from peers import ask, free_port, orthanc, program
+from orthanc import orthanc
+from peers import ask, free_port, program
+from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 
@@ -168,11 +171,11 @@ def test_a_pacs_that_is_down_for_an_hour_gets_everything_afterwards(journal: Jou
     assert 16 <= len(tries) <= 34
     assert bench.states() == [ItemState.WAITING] * 3
     assert bench.reasons()[0] == "no connection, or no answer in time"
-    with orthanc(tmp_path / "pacs", dicom_port=port) as pacs:
+    with orthanc(tmp_path / "pacs", port) as pacs:
         bench.now += 301
         bench.sender.send_due()
         assert bench.states() == [ItemState.SENT] * 3
-        found = pacs.instances()
+        found = {uid: dcmread(BytesIO(content)) for uid, content in pacs.contents().items()}
         assert {uid: data.PixelData for uid, data in found.items()} == {
             str(data.SOPInstanceUID): data.PixelData for data in bench.data
         }
@@ -182,7 +185,7 @@ def test_what_was_sent_and_not_noted_is_sent_again_and_is_there_once(
     journal: Journal, tmp_path: Path
 ) -> None:
     with orthanc(tmp_path / "pacs") as pacs:
-        bench = Bench(journal, pacs.dicom_port)
+        bench = Bench(journal, pacs.port)
         bench.sender.send_due()
         with journal._database.change() as rows:  # as if the process had died before its note
             rows.execute("UPDATE item SET state = 'waiting'")
@@ -190,7 +193,7 @@ def test_what_was_sent_and_not_noted_is_sent_again_and_is_there_once(
                 rows.execute("INSERT INTO content VALUES (?, ?)", (number, content_of(data)))
         bench.sender.send_due()
         assert bench.states() == [ItemState.SENT] * 3
-        assert len(pacs.instances()) == 3
+        assert len(pacs.contents()) == 3
 
 
 def test_a_rejected_association_is_tried_again(journal: Journal) -> None:

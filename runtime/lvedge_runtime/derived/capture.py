@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from highdicom import ContributingEquipment
 from highdicom.base import SOPClass
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from lvedge_runtime.derived.bullseye import draw_bullseye
+from lvedge_runtime.derived.header import reference
 from lvedge_runtime.derived.making import Making
 from lvedge_runtime.sinks import NOTICE
 from lvedge_runtime.sinks.overlay import draw_overlay
@@ -44,11 +45,12 @@ def capture_of(making: Making) -> SOPClass:
         **making.instance("sc", "lvedge pictures"),
     )
     made.copy_patient_and_study_information(source)
+    made.Laterality, made.PatientOrientation = "", ""
     made.ConversionType = "WSD"
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.BurnedInAnnotation = "NO"
     made.DerivationDescription = f"Overlay of measurements by lvedge. {NOTICE}."
-    made.SourceImageSequence = [_reference(header.data, header.frame_number) for header in making.headers]
+    made.SourceImageSequence = [reference([header]) for header in making.headers]
     made.NumberOfFrames = len(pages)
     made.FrameIncrementPointer = [_PAGE_VECTOR, _LABEL_VECTOR]
     made.PageNumberVector = list(range(1, len(pages) + 1))
@@ -57,15 +59,8 @@ def capture_of(making: Making) -> SOPClass:
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
     made.LossyImageCompression = "00"
+    if source.get("Manufacturer"):
+        made.ContributingEquipmentSequence = [ContributingEquipment.for_image_acquisition(source)]
     stack = np.stack([page[..., ::-1] for page in pages])
     made.add_new(0x7FE00010, "OB", stack.tobytes())
     return made
-
-
-def _reference(source: Dataset, frame_number: int | None) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    if frame_number is not None:
-        item.ReferencedFrameNumber = frame_number
-    return item

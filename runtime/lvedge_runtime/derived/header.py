@@ -1,19 +1,21 @@
 """What derived objects take over from the images that they refer to.
 
-Identifiers are repeated as they came, whatever the standard says of them: an archive finds the patient and the
-study by them. Other values that break the standard are emptied, and named.
+Identifiers are repeated as they came, whatever the standard says of them: an archive finds the patient and
+the study by them. Other values that break the standard are emptied, and named.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 
 import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.valuerep import PersonName, validate_value
+from pydicom.tag import Tag
+from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from lvedge.measurement import Measurement
 from lvedge_runtime.derived.series import NoObjectsError
@@ -42,6 +44,10 @@ OPTIONAL = (
     "PositionReferenceIndicator",
     "SliceThickness",
     "SeriesNumber",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "StationName",
+    "InstitutionName",
 )
 _ALWAYS = (  # type 2: there, if only empty
     "PatientName",
@@ -56,7 +62,7 @@ _ALWAYS = (  # type 2: there, if only empty
     "PositionReferenceIndicator",
 )
 _SEX = ("M", "F", "O")
-_FORMATS = {"DA": ("%Y%m%d",), "TM": ("%H", "%H%M", "%H%M%S", "%H%M%S.%f")}
+_CALENDAR = {"DA": DA, "TM": TM}
 
 
 @dataclass(frozen=True)
@@ -83,14 +89,10 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
     """
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
-        try:
-            source = pydicom.dcmread(picture.path, stop_before_pixels=True)
-            source.decode()
-        except Exception as err:  # a damaged file can raise nearly anything
-            raise NoObjectsError("its images cannot be read again") from err
+        source = _read(picture.path)
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
-            element = source[keyword] if keyword in source else None
+            element = source.get(Tag(keyword))
             if element is not None and keyword in OPTIONAL and not _is_valid(element):
                 emptied.append(keyword)
                 element = None
@@ -113,24 +115,41 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
     return SourceHeader(data, tuple(emptied), picture.frame_number)
 
 
+def reference(frames: Sequence[SourceHeader]) -> Dataset:
+    """An item that refers to an image.
+
+    Args:
+        frames: the pictures of one file that are meant.
+    """
+    item = Dataset()
+    item.ReferencedSOPClassUID = frames[0].data.SOPClassUID
+    item.ReferencedSOPInstanceUID = frames[0].data.SOPInstanceUID
+    numbers = [frame.frame_number for frame in frames if frame.frame_number is not None]
+    if numbers:
+        item.ReferencedFrameNumber = numbers
+    return item
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        source = pydicom.dcmread(path, stop_before_pixels=True)
+        source.decode()
+    except Exception as err:  # a damaged file can raise nearly anything
+        raise NoObjectsError("its images cannot be read again") from err
+    return source
+
+
 def _is_valid(element: DataElement) -> bool:
     """Whether an element's value is what its VR says; dates and times have to exist as well."""
     if element.is_empty:
         return True
     text = str(element.value)
-    if element.VR in _FORMATS:
-        return any(_is_time(text, form) for form in _FORMATS[element.VR])
     if element.keyword == "PatientSex":
         return text in _SEX
     try:
         validate_value(element.VR, text, pydicom.config.RAISE)
+        if element.VR in _CALENDAR:
+            _CALENDAR[element.VR](text)
     except (ValueError, TypeError):
         return False
     return True
-
-
-def _is_time(text: str, form: str) -> bool:
-    try:
-        return datetime.strptime(text, form).year >= 1900 or "%Y" not in form
-    except ValueError:
-        return False

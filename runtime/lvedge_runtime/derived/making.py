@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +15,6 @@ from lvedge_runtime.derived.series import MeasuredSeries
 from lvedge_runtime.derived.uid import key_of_series, uid_from
 from lvedge_runtime.sinks import NOTICE
 
-LOG = logging.getLogger("lvedge_runtime.derived")
 MODEL = "lvedge"
 MANUFACTURER = "lvedge"
 UTF8 = "ISO_IR 192"

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 import pydicom
 from pydicom.dataset import Dataset
 
 from lvedge.errors import MissingExtraError
-from lvedge_runtime.derived.series import MeasuredSeries, MeasuredSlice, NoObjectsError, SeriesCollector
+from lvedge_runtime.derived.series import LOG, MeasuredSeries
 
 try:
     from lvedge_runtime.derived.capture import capture_of
-    from lvedge_runtime.derived.making import LOG, Making
+    from lvedge_runtime.derived.making import Making
     from lvedge_runtime.derived.report import report_of
     from lvedge_runtime.derived.segmentation import segmentations_of
 except ImportError as err:
     raise MissingExtraError("highdicom", "dicom-objects", "writing DICOM objects") from err
-
-__all__ = [
-    "KINDS",
-    "MeasuredSeries",
-    "MeasuredSlice",
-    "NoObjectsError",
-    "SeriesCollector",
-    "objects_from_series",
-]
 
 _MAKERS: Mapping[str, Callable[[Making], Iterable[Dataset]]] = {
     "sr": lambda making: [report_of(making)],
@@ -55,8 +48,7 @@ def objects_from_series(
     Raises:
         NoObjectsError: if nothing can refer to the images of the series.
     """
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
+    with _quiet():
         making = Making(measured, datetime.now() if now is None else now)
         if making.emptied:
             LOG.warning(
@@ -69,3 +61,19 @@ def objects_from_series(
             each.InstanceCreationDate = f"{making.now:%Y%m%d}"
             each.InstanceCreationTime = f"{making.now:%H%M%S.%f}"
     return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Values are taken as they are, and neither pydicom nor highdicom writes names and UIDs into logs."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

@@ -18,8 +18,9 @@ from lvedge import __version__
 from lvedge.indices import Label
 from lvedge.measurement import Measurement
 from lvedge_runtime.derived import code
-from lvedge_runtime.derived.header import SourceHeader
-from lvedge_runtime.derived.making import LOG, MANUFACTURER, Making
+from lvedge_runtime.derived.header import SourceHeader, reference
+from lvedge_runtime.derived.making import MANUFACTURER, Making
+from lvedge_runtime.derived.series import LOG
 from lvedge_runtime.sinks import canvas
 
 SEGMENTS: tuple[tuple[Label, str, Code, canvas.Colour], ...] = (
@@ -117,28 +118,15 @@ def _refer(made: seg.Segmentation, headers: Sequence[SourceHeader]) -> None:
         header = by_place[_place(group.PlanePositionSequence[0].ImagePositionPatient)]
         for derivation in group.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                _point(item, header.data.SOPClassUID, [header.frame_number])
-    frames: dict[str, list[int | None]] = {}
-    classes: dict[str, str] = {}
+                item.update(reference([header]))
+    files: dict[str, list[SourceHeader]] = {}
     for header in headers:
-        frames.setdefault(header.data.SOPInstanceUID, []).append(header.frame_number)
-        classes[header.data.SOPInstanceUID] = header.data.SOPClassUID
-    images, instances = [], []
-    for uid, numbers in frames.items():
-        for items in (images, instances):
-            item = Dataset()
-            item.ReferencedSOPInstanceUID = uid
-            _point(item, classes[uid], numbers if items is images else [None])
-            items.append(item)
-    made.SourceImageSequence = images
+        files.setdefault(header.data.SOPInstanceUID, []).append(header)
+    made.SourceImageSequence = [reference(frames) for frames in files.values()]
+    instances = [reference(frames) for frames in files.values()]
+    for instance in instances:
+        instance.pop("ReferencedFrameNumber", None)
     made.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances
-
-
-def _point(item: Dataset, class_uid: str, frames: Sequence[int | None]) -> None:
-    item.ReferencedSOPClassUID = class_uid
-    numbers = [frame for frame in frames if frame is not None]
-    if numbers:
-        item.ReferencedFrameNumber = numbers
 
 
 def _place(position: Sequence[float]) -> tuple[float, ...]:

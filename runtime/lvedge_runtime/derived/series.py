@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from lvedge.errors import LvedgeError
@@ -11,6 +12,8 @@ from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import Item, RunContext
 from lvedge_runtime.sinks.overlay import Sample, sample_from_measurement
 from lvedge_runtime.sources.origin import SeriesOrigin, SourcePicture
+
+LOG = logging.getLogger("lvedge_runtime.derived")
 
 
 class NoObjectsError(LvedgeError):

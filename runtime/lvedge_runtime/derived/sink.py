@@ -7,9 +7,8 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 
 from lvedge.errors import UsageError
-from lvedge_runtime.derived.making import LOG
 from lvedge_runtime.derived.objects import objects_from_series
-from lvedge_runtime.derived.series import NoObjectsError, SeriesCollector
+from lvedge_runtime.derived.series import LOG, NoObjectsError, SeriesCollector
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import made_folder, write_whole
 

@@ -1,9 +1,9 @@
 """Sinks: where results go, each named by a URI ``scheme:target``.
 
 A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
-frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series, and ``Rejected`` for what could
-not be measured. Several can be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
-does not use.
+frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series of DICOM images, and
+``Rejected`` for what could not be measured. Several can be fed at once. A sink's module is imported when it
+is chosen, so that nobody waits for a package that a run does not use.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ Self = TypeVar("Self", bound="BaseSource")
 
 
 class BaseSource:
-    """The part that all sources share: a context without resources, and the series' geometries and origins."""
+    """The part that all sources share: a context without resources, the series' geometries and origins."""
 
     live = False
     is_dicom = False
