@@ -213,6 +213,8 @@ class Trial:
 
     def check_journal(self) -> None:
         """What was acknowledged is there: a row, and its file."""
+        if not self.acknowledged:
+            return
         with closing(sqlite3.connect(self.folder / "state" / "journal.sqlite")) as rows:
             found = dict(rows.execute("SELECT uid, number FROM instance").fetchall())
         sizes = {uid: len(data.PixelData) for data in self.data for uid in [str(data.SOPInstanceUID)]}
