@@ -124,8 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URI",
-        help="where results go, may be given several times: term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR; "
-        "PATH - is standard output (default: term: on a terminal, else jsonl:-)",
+        help="where results go, may be given several times: term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR, "
+        "store://HOST:PORT (sends); PATH - is standard output (default: term: on a terminal, else jsonl:-)",
     )
     parser.add_argument(
         "--live", action="store_true", help="frame by frame, also where the whole beat is at hand"
@@ -158,7 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
     )
-    parser.add_argument("--config", metavar="PATH", help="settings of a receiver, a TOML file")
+    parser.add_argument(
+        "--config", metavar="PATH", help="settings of a receiver, a journal and an outbox, a TOML file"
+    )
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--quiet", action="store_true", help="no notices; errors and refusals are still told"

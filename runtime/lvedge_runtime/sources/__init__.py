@@ -41,7 +41,10 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
         raise UsageError(f"{uri!r}: write what to read behind {parsed.scheme}:")
     sends = options is not None and options.journal is not None
     if options is not None and options.config is not None and parsed.host is None and not sends:
-        raise UsageError(f"{uri!r}: --config has the settings of a receiver; write dicom://[host]:port")
+        raise UsageError(
+            f"{uri!r}: --config has the settings of a receiver; write dicom://[host]:port, or name a [journal] "
+            "in it for store://"
+        )
     module, name = SOURCES[parsed.key].split(":")
     source: Source = getattr(import_module(module), name)(parsed, options or SourceOptions())
     return source
