@@ -17,6 +17,7 @@ COMMANDS = {
     "lvedge-run": "lvedge_runtime.cli:main",
     "lvedge-cases": "lvedge.casetable.cli:main",
     "lvedge-bundle": "lvedge.bundle_cli:main",
+    "lvedge-outbox": "lvedge_runtime.journal.cli:main",
     "lvedge-doctor": "lvedge_runtime.doctor.cli:main",
     "lvedge-bench": "lvedge_runtime.bench.cli:main",
     "lvedge-train": "lvedge.training.cli:main",

@@ -34,6 +34,10 @@ class StoreError(LvedgeError):
     """An installed bundle or case table that cannot be read, replaced or restored."""
 
 
+class JournalError(LvedgeError):
+    """A journal that cannot be opened, or that its disk takes nothing into now."""
+
+
 class EngineError(LvedgeError):
     """An engine that is not available on this machine, or that refused its input."""
 

@@ -129,3 +129,31 @@ class Rejected:
     item: str
     reason: str
     series: str | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A source gave all of a series, and may forget these instances once their results are safe.
+
+    Args:
+        series: its name, as provisional frames of it have it.
+        numbers: its instances, as the journal counts them.
+    """
+
+    series: str
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesEnd:
+    """Nothing more comes of a series; one that is received may come again, whole, after a latecomer.
+
+    Args:
+        series: its name.
+    """
+
+    series: str
+
+
+Given = Frame | Rejected | SeriesEnd | Receipt
+"""What a source gives."""

@@ -23,7 +23,11 @@ from lvedge.errors import LvedgeError, UsageError
 if TYPE_CHECKING:
     from lvedge.bundle import Bundle
     from lvedge.casetable import CaseTable
-    from lvedge_runtime.sinks import Item, RunContext, Sink
+    from lvedge.frame import Receipt
+    from lvedge_runtime.delivery import Deliverer
+    from lvedge_runtime.journal.journal import Journal
+    from lvedge_runtime.receiver.setting import Settings
+    from lvedge_runtime.sinks import Item, RunContext
     from lvedge_runtime.sources import SourceOptions
 
 ALL_MEASURED, NOTHING_MEASURED, SOME_REFUSED = 0, 2, 3
@@ -120,8 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URI",
-        help="where results go, may be given several times: term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR; "
-        "PATH - is standard output (default: term: on a terminal, else jsonl:-)",
+        help="where results go, may be given several times: term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR, "
+        "store://HOST:PORT (sends); PATH - is standard output (default: term: on a terminal, else jsonl:-)",
     )
     parser.add_argument(
         "--live", action="store_true", help="frame by frame, also where the whole beat is at hand"
@@ -154,7 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
     )
-    parser.add_argument("--config", metavar="PATH", help="settings of a receiver, a TOML file")
+    parser.add_argument(
+        "--config", metavar="PATH", help="settings of a receiver, a journal and an outbox, a TOML file"
+    )
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--quiet", action="store_true", help="no notices; errors and refusals are still told"
@@ -168,25 +174,30 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     """Measure what the arguments name; gives the exit code."""
+    from lvedge_runtime.delivery import Deliverer
     from lvedge_runtime.sinks import Sinks
 
     uris = _sink_uris(options)
     with _opened(options, uris) as (items, context), Sinks(uris, context) as sinks:
-        tally = pump(items, sinks, options.limit)
+        tally = pump(items, Deliverer(sinks, context.journal), options.limit)
     return _verdict(tally, options.stream)
 
 
 @contextmanager
-def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[Iterable[Item], RunContext]]:
+def _opened(
+    options: argparse.Namespace, uris: Sequence[str]
+) -> Iterator[tuple[Iterable[Item | Receipt], RunContext]]:
     """The stream that the arguments name, and what the sinks may say about the run."""
     from lvedge.bundle import open_bundle
     from lvedge_runtime.engines import open_engine
 
     source_options = _source_options(options)
+    settings = _settings(source_options.config)
     bundle = open_bundle(None if options.bundle is None else Path(options.bundle))
     if not options.quiet:
         _say(f"{bundle.licence_notice.rstrip('.')}; {NOTICE}")
     with ExitStack() as open_things:
+        journal = None if settings is None else open_things.enter_context(_journal(settings))
         # The engine first: it gets ready in the background while the source is looked through.
         engine = open_things.enter_context(open_engine(bundle, options.engine, options.threads))
         for other in engine.passed_over:
@@ -198,7 +209,7 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
         from lvedge_runtime.sources import open_source
         from lvedge_runtime.stream import Stream
 
-        source_options = replace(source_options, modality=bundle.modality)
+        source_options = replace(source_options, modality=bundle.modality, journal=journal)
         source = open_things.enter_context(open_source(options.stream, source_options))
         cases = _cases(options)
         if cases is not None:
@@ -209,12 +220,37 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
             engine=engine.name,
             bundle=bundle.name,
             bundle_version=bundle.version,
+            bundle_sha256=bundle.sha256,
             layout=bundle.shapes.layout,
             geometry=source.geometry,
+            origin=source.origin if source.is_dicom else None,
             source=options.stream,
             console_is_stderr=has_standard_output(uris),
+            settings=settings,
+            journal=journal,
         )
         yield Stream(source, engine, quality, cases, options.live or source.live), context
+
+
+def _settings(config: Path | None) -> Settings | None:
+    """What the file of settings says; None without one."""
+    if config is None:
+        return None
+    from lvedge_runtime.receiver.setting import settings_from_file
+
+    return settings_from_file(config)
+
+
+@contextmanager
+def _journal(settings: Settings) -> Iterator[Journal | None]:
+    """The journal that the settings name, if any."""
+    if settings.journal.folder is None:
+        yield None
+        return
+    from lvedge_runtime.journal.journal import Journal
+
+    with Journal(settings.journal.folder, settings.journal) as journal:
+        yield journal
 
 
 def _cases(options: argparse.Namespace) -> CaseTable | None:
@@ -238,20 +274,23 @@ def _check_layout(cases: CaseTable, bundle: Bundle) -> None:
         )
 
 
-def pump(items: Iterable[Item], sink: Sink, limit: int | None = None) -> Tally:
+def pump(items: Iterable[Item | Receipt], sinks: Deliverer, limit: int | None = None) -> Tally:
     """Pass what the stream yields on to the sinks, and count it.
 
     Args:
-        items: measurements, cycles and refusals, in order.
-        sink: where they go.
+        items: measurements, cycles and refusals, in order, and receipts of series that were received.
+        sinks: where they go.
         limit: stop after so many frames.
     """
-    from lvedge.frame import Rejected
+    from lvedge.frame import Receipt, Rejected
     from lvedge.measurement import Measurement
 
     tally = Tally()
     for item in items:
-        sink.write(item)
+        if isinstance(item, Receipt):
+            sinks.deliver(item)
+            continue
+        sinks.write(item)
         if isinstance(item, Rejected):
             tally.refused += 1
             _say(f"refused: {item.item}: {item.reason}")
@@ -259,7 +298,8 @@ def pump(items: Iterable[Item], sink: Sink, limit: int | None = None) -> Tally:
             tally.frames += 1
             tally.with_lv += item.measured
             if tally.frames == limit:
-                break
+                return tally
+    sinks.deliver(Receipt(""))
     return tally
 
 

@@ -3,8 +3,9 @@
     source ──Frame──▶ SliceMeasurer (locate, view, step, read) ──Measurement──▶ case table ──▶ sinks
 
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
-beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes.
-Provisional frames, of series that are still arriving, may come from several series and slices by turns.
+beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes;
+where the source says that a series is over, that is passed on behind them. Provisional frames, of series that
+are still arriving, may come from several series and slices by turns.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Protocol
 from lvedge.aim import Stack
 from lvedge.casetable import CaseTable, cycle_features, frame_features, slice_level
 from lvedge.contract import Stepper
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Given, Receipt, Rejected, SeriesEnd
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
 from lvedge.volume import FEWEST_SLICES, SliceAreas, StackVolumes, stack_volumes
 
-Item = Measurement | Cycle | StackVolumes | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd | Receipt
 
 
 class Stream:
@@ -39,7 +40,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Iterable[Frame | Rejected],
+        source: Iterable[Given],
         stepper: Stepper,
         quality: QualityModel,
         cases: CaseTable | None,
@@ -58,6 +59,13 @@ class Stream:
         arriving: dict[str, _Arriving] = {}
         for item, source_ms in _timed(self._source):
             if isinstance(item, Rejected):
+                yield item
+                continue
+            if isinstance(item, SeriesEnd | Receipt):
+                if current is not None and series is not None:
+                    yield from current.finish()
+                    yield from series.finish()
+                series, current = None, None
                 yield item
                 continue
             if item.provisional:
@@ -246,7 +254,9 @@ class _LiveSlice:
         )
 
 
-def _timed(source: Iterable[Frame | Rejected]) -> Iterator[tuple[Frame | Rejected, float]]:
+def _timed(
+    source: Iterable[Given],
+) -> Iterator[tuple[Given, float]]:
     """Each item with the milliseconds that the source took for it: finding, reading, decoding."""
     items = iter(source)
     while True:

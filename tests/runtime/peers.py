@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ import pytest
 from cine_files import content_of
 from pydicom.dataset import FileDataset
 
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Receipt, Rejected, SeriesEnd
 from lvedge_runtime.receiver.source import ReceiverSource
 from lvedge_runtime.sources import SourceOptions
 from lvedge_runtime.uri import parse_uri
@@ -63,7 +64,7 @@ class Receiver:
         self._reader.start()
 
     def _read(self) -> None:
-        self.items.extend(self.source)
+        self.items.extend(item for item in self.source if not isinstance(item, SeriesEnd | Receipt))
 
     @property
     def at(self) -> tuple[str, int]:
@@ -91,3 +92,11 @@ def receiver(tmp_path: Path, settings: str = "", **options: Any) -> Iterator[Rec
             yield running
         finally:
             running.stopped()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

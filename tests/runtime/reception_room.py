@@ -10,7 +10,7 @@ from cine_files import content_of
 from discs import DiscStepper
 from pydicom.dataset import FileDataset
 
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Given, Receipt, Rejected, SeriesEnd
 from lvedge.quality import DEFAULT_QUALITY
 from lvedge_runtime.receiver.intake import Intake
 from lvedge_runtime.receiver.reception import Reception
@@ -55,7 +55,7 @@ class Room:
         self.now += seconds
         items = list(self.reception.step_over(self.now))
         while more := list(self.reception.complete(self.now)):
-            items += more
+            items += without_ends(more)
         self.reception.forget(self.now)
         return items
 
@@ -73,7 +73,12 @@ def in_folder(folder: Path, data: Iterable[FileDataset]) -> list[Frame | Rejecte
     for number, each in enumerate(data, start=1):
         (folder / f"{number}.dcm").write_bytes(content_of(each))
     with open_source(f"dicom:{folder}", SourceOptions()) as source:
-        return list(source)
+        return without_ends(source)
+
+
+def without_ends(items: Iterable[Given]) -> list[Frame | Rejected]:
+    """The frames and refusals."""
+    return [item for item in items if not isinstance(item, SeriesEnd | Receipt)]
 
 
 def results(items: Iterable[Frame | Rejected], provisional: bool = False) -> list[Record]:

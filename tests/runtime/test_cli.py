@@ -251,6 +251,7 @@ def ring(monkeypatch, make_measurement) -> list[RingEngine]:
     bundle = SimpleNamespace(
         name="rings",
         version="1",
+        sha256="",
         modality="MR",
         licence_notice="free rings (CC0).",
         quality={},

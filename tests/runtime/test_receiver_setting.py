@@ -97,7 +97,7 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("[dicom", "no TOML"),
-        ("[dicm]", "dicm: no such setting (known: dicom, series)"),
+        ("[dicm]", "dicm: no such setting (known: dicom, series, journal, outbox)"),
         ("dicom = 3", "dicom: expected a table"),
         ("[dicom]\nwindows = 3", "dicom.windows: no such setting (known: "),
         ("[dicom]\nwindow = 0", "dicom.window: 0 is not a whole number above 0"),

@@ -34,7 +34,13 @@ def test_every_scheme_names_a_sink():
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("smoke:signals", "unknown sink smoke: (known: term:, jsonl:, csv:, png:, nifti:)"),
+        (
+            "smoke:signals",
+            "unknown sink smoke: (known: term:, jsonl:, csv:, png:, nifti:, dicomsr:, dicomseg:, dicomsc:, "
+            "store://)",
+        ),
+        ("out.jsonl", "dicomsc:DIR, store://HOST:PORT"),
+        ("store:pacs", "store:// takes a host and a port"),
         ("out.jsonl", "names no scheme: write one of term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR"),
         ("", "an empty sink"),
         ("jsonl:", "lacks its target: write jsonl:PATH"),

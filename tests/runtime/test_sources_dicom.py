@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from lvedge.errors import SourceError, UsageError
-from lvedge.frame import Frame, Handedness, Orientation, Subject
+from lvedge.frame import Frame, Handedness, Orientation, SeriesEnd, Subject
 from lvedge_runtime.sources import open_source
 
 
@@ -265,7 +265,7 @@ def test_the_demo_is_read_back_and_removed() -> None:
         assert folder.exists()
     assert not folder.exists()
     frames = [item for item in items if isinstance(item, Frame)]
-    assert len(frames) == len(items)
+    assert items == [*frames, SeriesEnd(frames[0].series)]
     assert frames[0].handedness is Handedness.RADIOLOGICAL
     length = frames[0].cine_length
     assert length is not None

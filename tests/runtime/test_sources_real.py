@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from lvedge.frame import Frame, Handedness, Rejected
+from lvedge.frame import Frame, Handedness, Rejected, SeriesEnd
 from lvedge_runtime.sources import SourceOptions, open_source
 from lvedge_runtime.sources.dicom_header import TAGS, read_header
 
@@ -23,7 +23,8 @@ def test_a_whole_stack_is_sorted_into_slices_and_phases(data_root: Path) -> None
         items = list(source)
         frames = [item for item in items if isinstance(item, Frame)]
         geometry = source.geometry(frames[0].series)
-    assert len(items) == len(frames) == 240
+    assert items == [*frames, SeriesEnd(frames[0].series)]
+    assert len(frames) == 240
     assert [(f.slice_index, f.frame_index) for f in frames] == [(s, t) for s in range(12) for t in range(20)]
     # n.dcm: slice (n-1)//20, phase (n-1)%20, the slices from the other end.
     assert [int(f.origin[:-4]) for f in frames] == [

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 from lvedge.errors import UsageError
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Frame, Given
 from lvedge_runtime.bench.agreement import Agreement
 from lvedge_runtime.bench.queue import Clock, Paced, paced
 from lvedge_runtime.bench.way import OpenSource, Played, Rig, played, values_of
@@ -58,7 +58,7 @@ def paced_way(
     return run, agreement
 
 
-def _over_and_over(source: Source, length: int) -> Iterator[Frame | Rejected]:
+def _over_and_over(source: Source, length: int) -> Iterator[Given]:
     """The source's frames again and again, each pass under a name of its own."""
     for number in count():
         frames = 0

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from lvedge.casetable import CaseTable
 from lvedge.contract import Stepper
 from lvedge.errors import UsageError
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Given, Receipt
 from lvedge.measurement import Measurement
 from lvedge.quality import QualityModel
 from lvedge_runtime.bench.agreement import Agreement
@@ -175,7 +175,7 @@ def _one_pass(
             yield from results
 
 
-def played(source: Iterable[Frame | Rejected], rig: Rig, live: bool) -> Iterator[Played]:
+def played(source: Iterable[Given], rig: Rig, live: bool) -> Iterator[Played]:
     """Every measurement of a stream, written to the sinks, with its stages.
 
     Args:
@@ -185,6 +185,8 @@ def played(source: Iterable[Frame | Rejected], rig: Rig, live: bool) -> Iterator
     """
     engine, sinks_ms = WithCopies(rig.engine), 0.0
     for item in Stream(source, engine, rig.quality, rig.cases, live):
+        if isinstance(item, Receipt):
+            continue
         begin = perf_counter()
         rig.sink.write(item)
         sinks_ms += 1e3 * (perf_counter() - begin)

@@ -1,24 +1,27 @@
 """Acknowledging: what happens to an instance before its sender gets an answer, in one place.
 
 ``Intake.take`` decides whether an instance is ours, keeps it, hands it on, and only then gives the status of
-the C-STORE response. What has to be durable before the answer belongs into ``Shelf.keep``.
+the C-STORE response. What the answer rests on is in the shelf: ``keep``, then ``settle``.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Full, Queue
-from threading import Lock
+from queue import Queue
+from threading import Condition, Lock
+from typing import Protocol
 
 from lvedge.errors import SourceError
 from lvedge_runtime.receiver.rule import reason_to_drop
 from lvedge_runtime.receiver.setting import Settings
-from lvedge_runtime.receiver.shelf import Shelf, ShelfFullError
+from lvedge_runtime.receiver.shelf import ShelfFullError
 from lvedge_runtime.sources.dicom_frames import fault_of, matches_series
-from lvedge_runtime.sources.dicom_header import header_from_bytes
+from lvedge_runtime.sources.dicom_header import Header, header_from_bytes
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
 from lvedge_runtime.sources.dicom_order import name_of_series
 from lvedge_runtime.sources.source import SourceOptions
@@ -30,6 +33,7 @@ QUEUED = 4096
 """Arrivals between the associations and the measuring; a full queue holds senders up, then refuses."""
 
 HELD_UP_S = 10.0
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Arrival:
         images: its pictures that are ours; none where it was dropped.
         path: the file that holds them, or None.
         dropped: why it is not measured, or None.
+        number: names it in the journal.
+        again: it was delivered before, and is needed for a latecomer of its series.
     """
 
     at: float
@@ -49,6 +55,24 @@ class Arrival:
     images: tuple[Image, ...] = ()
     path: Path | None = None
     dropped: str | None = None
+    number: int = 0
+    again: bool = False
+
+
+class Keeper(Protocol):
+    """Where instances lie: a ``Shelf``, or a ``DurableShelf`` where there is a journal."""
+
+    def keep(self, content: bytes) -> Path: ...
+
+    def knows(self, series: str, uid: str, /) -> bool: ...
+
+    def settle(self, path: Path, series: str, uid: str, dropped: str | None, /) -> None: ...
+
+    def discard(self, path: Path) -> None: ...
+
+    def free(self, path: Path) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Tally:
@@ -85,7 +109,7 @@ class Intake:
         self,
         settings: Settings,
         options: SourceOptions,
-        shelf: Shelf,
+        shelf: Keeper,
         clock: Callable[[], float],
         held_up_s: float = HELD_UP_S,
     ) -> None:
@@ -96,6 +120,8 @@ class Intake:
         self._held_up_s = held_up_s
         self.queue: Queue[Arrival] = Queue(QUEUED)
         self.tally = Tally()
+        self._changed = Condition()
+        self._taking: set[str] = set()
 
     def take(self, content: bytes) -> int:
         """The status to answer an instance with.
@@ -109,31 +135,69 @@ class Intake:
             return self._answered(CANNOT_UNDERSTAND, "damaged")
         if header.text("SOPClassUID") in self._settings.other_classes:
             return self._answered(SUCCESS, "dropped")
+        uid = header.text("SOPInstanceUID")
+        with self._alone(uid):
+            return self._taken(content, header, uid)
+
+    @contextmanager
+    def _alone(self, uid: str) -> Iterator[None]:
+        """Wait until nobody else takes an instance of this UID: only one of them is new."""
+        with self._changed:
+            self._changed.wait_for(lambda: uid not in self._taking)
+            self._taking.add(uid)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taking.discard(uid)
+                self._changed.notify_all()
+
+    def _taken(self, content: bytes, header: Header, uid: str) -> int:
         try:
             path = self._shelf.keep(content)
         except ShelfFullError:
             return self._answered(OUT_OF_RESOURCES, "no room")
         try:
-            arrival = self._arrival(path, images_from_header(path, path.name, header))
+            arrival = self.arrival(path, images_from_header(path, path.name, header))
         except SourceError:
-            self._shelf.free(path)
+            self._shelf.discard(path)
             return self._answered(CANNOT_UNDERSTAND, "damaged")
-        if arrival.path is None:
-            self._shelf.free(path)
         try:
-            self.queue.put(arrival, timeout=self._held_up_s)
-        except Full:
-            self._shelf.free(path)
-            return self._answered(OUT_OF_RESOURCES, "held up")
+            if self._shelf.knows(arrival.series, uid):
+                self._shelf.discard(path)
+                return self._answered(SUCCESS, "known")
+            if not self._has_room():
+                self._shelf.discard(path)
+                return self._answered(OUT_OF_RESOURCES, "held up")
+            self._shelf.settle(path, arrival.series, uid, arrival.dropped)
+        except ShelfFullError:
+            self._shelf.discard(path)
+            return self._answered(OUT_OF_RESOURCES, "no room")
+        # Several associations may have seen the last place: those that lost it wait for the next.
+        self.queue.put(arrival)
         return self._answered(SUCCESS, "dropped" if arrival.path is None else "taken")
 
-    def _arrival(self, path: Path, images: Sequence[Image]) -> Arrival:
-        series = name_of_series(images[0])
+    def _has_room(self) -> bool:
+        """Whether the queue has room, now or soon."""
+        until = time.monotonic() + self._held_up_s
+        while self.queue.full():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOOK_S)
+        return True
+
+    def now(self) -> float:
+        """Seconds on the receiver's clock."""
+        return self._clock()
+
+    def arrival(self, path: Path, images: Sequence[Image]) -> Arrival:
+        """A kept file as an arrival: as what its pictures are measured, or why not."""
+        series, number = name_of_series(images[0]), int(path.stem)
         reasons = [self._reason(image, series) for image in images]
         ours = tuple(image for image, reason in zip(images, reasons, strict=True) if reason is None)
         if not ours:
-            return Arrival(self._clock(), series, dropped=reasons[0])
-        return Arrival(self._clock(), series, ours, path)
+            return Arrival(self._clock(), series, dropped=reasons[0], number=number)
+        return Arrival(self._clock(), series, ours, path, number=number)
 
     def _reason(self, image: Image, series: str) -> str | None:
         """Why a picture is not measured, or None."""

@@ -91,7 +91,7 @@ class Listener:
 
     def __enter__(self) -> Listener:
         with ExitStack() as entered:
-            entered.enter_context(_silent())
+            entered.enter_context(silent())
             self._listen()
             self._entered = entered.pop_all()
         LOG.info("listening on port %d as %s", self.port, self._settings.ae_title)
@@ -277,7 +277,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Neither pynetdicom nor pydicom says anything: what they would say repeats what peers sent."""
     loggers = [logging.getLogger(name) for name in ("pynetdicom", "pydicom")]
     checks = pydicom.config.settings

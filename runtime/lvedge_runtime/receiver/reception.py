@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lvedge.frame import Frame, Rejected
-from lvedge_runtime.receiver.intake import Arrival
+from lvedge.frame import Frame, Given, Receipt, Rejected
+from lvedge_runtime.receiver.intake import Arrival, Keeper
 from lvedge_runtime.receiver.setting import Settings
-from lvedge_runtime.receiver.shelf import Shelf
 from lvedge_runtime.receiver.window import PhaseWindow
 from lvedge_runtime.sources.dicom_frames import Pictures, frame_from_image
 from lvedge_runtime.sources.dicom_image import Image, subject_from_header
 from lvedge_runtime.sources.dicom_order import SLICE_TOLERANCE_MM, is_parallel
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.naming import natural_key
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import SourceOptions
 
 
@@ -53,6 +53,7 @@ class _Series:
         touched: when its last picture came.
         images: by SOPInstanceUID and place in the file.
         files: what the shelf keeps of it.
+        numbers: the instances that were taken in and not given a receipt for.
         dropped: how many instances were dropped, by reason.
         whole: it was measured, and is kept for latecomers.
     """
@@ -61,6 +62,7 @@ class _Series:
     touched: float
     images: dict[tuple[str, int], Image] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     slices: list[_Slice] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     whole: bool = False
@@ -75,16 +77,22 @@ class Reception:
         shelf: what keeps the files; freed of what is no longer needed.
     """
 
-    def __init__(self, settings: Settings, options: SourceOptions, shelf: Shelf) -> None:
+    def __init__(self, settings: Settings, options: SourceOptions, shelf: Keeper) -> None:
         self._settings = settings
         self._options = options
         self._shelf = shelf
         self._series: dict[str, _Series] = {}
         self.geometries: dict[str, SeriesGeometry] = {}
+        self.origins: dict[str, SeriesOrigin] = {}
+
+    def __contains__(self, series: str) -> bool:
+        """Whether a series is arriving, or kept for latecomers."""
+        return series in self._series
 
     def take(self, arrival: Arrival) -> Iterator[Frame | Rejected]:
         """Take an arrival in; the provisional frames whose turn has come with it."""
         series = self._series.setdefault(arrival.series, _Series(arrival.series, arrival.at))
+        series.numbers.append(arrival.number)
         if arrival.path is None:
             series.touched = arrival.at
             series.dropped[arrival.dropped or ""] += 1
@@ -99,7 +107,7 @@ class Reception:
         series.files.append(arrival.path)
         for image in new:
             known[_identity(image)] = image
-        if self._settings.provisional:
+        if self._settings.provisional and not arrival.again:
             yield from self._provisional(series, new, arrival.at)
 
     def step_over(self, now: float) -> Iterator[Frame | Rejected]:
@@ -110,13 +118,13 @@ class Reception:
                     part.touched = now
                     yield from self._frames(series, part, part.window.step_over())
 
-    def complete(self, now: float) -> Iterator[Frame | Rejected]:
-        """The frames of one series that was quiet for long enough, whole; nothing where there is none."""
+    def complete(self, now: float) -> Iterator[Given]:
+        """One series that was quiet for long enough, whole, and its receipt; nothing where there is none."""
         quiet = [s for s in self._arriving() if now >= s.touched + self._settings.series_s]
         if quiet:
             yield from self._complete(min(quiet, key=lambda series: series.touched))
 
-    def finish(self) -> Iterator[Frame | Rejected]:
+    def finish(self) -> Iterator[Given]:
         """All series that are not whole yet, as far as they have come."""
         for series in list(self._arriving()):
             yield from self._complete(series)
@@ -147,7 +155,12 @@ class Reception:
     def _arriving(self) -> Iterator[_Series]:
         return (series for series in self._series.values() if not series.whole)
 
-    def _complete(self, series: _Series) -> Iterator[Frame | Rejected]:
+    def _complete(self, series: _Series) -> Iterator[Given]:
+        numbers, series.numbers = tuple(series.numbers), []
+        yield from self._whole(series)
+        yield Receipt(series.name, numbers)
+
+    def _whole(self, series: _Series) -> Iterator[Given]:
         series.whole = True
         dropped, series.dropped = series.dropped, Counter()
         series.slices = []
@@ -171,6 +184,7 @@ class Reception:
             yield Rejected(f"{count} of {stack.name}", reason, stack.name)
         pictures.stacks = cines
         self.geometries.update(pictures.geometries())
+        self.origins.update(pictures.origins())
         yield from pictures.frames()
 
     def _provisional(self, series: _Series, images: list[Image], at: float) -> Iterator[Frame | Rejected]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvedge.errors import MissingExtraError, UsageError
+from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
 from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, rules_from_tables
 
 _AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
@@ -99,6 +100,7 @@ class Settings:
         fewest_phases: a series with fewer pictures a slice is no cine.
         other_classes: SOP classes that are acknowledged and dropped.
         rules: which series are ours; the first that fits decides.
+        journal: what outlives the process, and how it is sent.
     """
 
     ae_title: str = "LVEDGE"
@@ -113,6 +115,7 @@ class Settings:
     fewest_phases: int = 5
     other_classes: tuple[str, ...] = OTHER_CLASSES
     rules: tuple[Rule, ...] = DEFAULT_RULES
+    journal: JournalSettings = field(default_factory=JournalSettings)
 
 
 def settings_from_file(path: Path) -> Settings:
@@ -147,7 +150,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _settings(tables: Mapping[str, Any], folder: Path) -> Settings:
-    _known(tables, ("dicom", "series"), "")
+    _known(tables, ("dicom", "series", "journal", "outbox"), "")
     dicom = dict(_table(tables, "dicom"))
     values: dict[str, Any] = {}
     if "peers" in dicom:
@@ -168,14 +171,34 @@ def _settings(tables: Mapping[str, Any], folder: Path) -> Settings:
         if not isinstance(values["provisional"], bool):
             raise UsageError("dicom.provisional: expected true or false")
     if "ae_title" in dicom:
-        values["ae_title"] = _ae_title(dicom.pop("ae_title"), "dicom.ae_title")
+        values["ae_title"] = checked_ae_title(dicom.pop("ae_title"), "dicom.ae_title")
     values |= _numbers(dicom, Settings, "dicom")
     if "series" in tables:
         values["rules"] = rules_from_tables(tables["series"])
+    values["journal"] = _journal(tables, folder)
     return Settings(**values)
 
 
-def _numbers(table: Mapping[str, Any], kind: type[Limits] | type[Settings], where: str) -> dict[str, Any]:
+def _journal(tables: Mapping[str, Any], folder: Path) -> JournalSettings:
+    """What ``[journal]`` and ``[outbox]`` say."""
+    outbox = dict(_table(tables, "outbox"))
+    release = outbox.pop("release", False)
+    if not isinstance(release, bool):
+        raise UsageError("outbox.release: expected true or false")
+    journal = dict(_table(tables, "journal"))
+    name = journal.pop("folder", None)
+    if "journal" in tables and (not isinstance(name, str) or not name):
+        raise UsageError("journal.folder: name a folder of its own for the journal")
+    if "outbox" in tables and name is None:
+        raise UsageError("outbox: objects wait in the journal; name a folder for it, [journal] folder = ...")
+    return JournalSettings(
+        None if name is None else folder / name,
+        **_numbers(journal, JournalSettings, "journal"),
+        outbox=OutboxSettings(release, **_numbers(outbox, OutboxSettings, "outbox")),
+    )
+
+
+def _numbers(table: Mapping[str, Any], kind: type[Any], where: str) -> dict[str, Any]:
     """The numbers of a table, each of its field's type and above 0."""
     types = {f.name: str(f.type) for f in fields(kind) if str(f.type) in ("int", "float")}
     _known(table, tuple(types), f"{where}.")
@@ -213,7 +236,7 @@ def _peer(table: Any) -> Peer:
             raise UsageError(
                 f"dicom.peers.address: {table['address']!r} is none, write 10.1.2.3 or 10.1.2.0/24"
             ) from err
-    return Peer(_ae_title(table["ae_title"], "dicom.peers.ae_title"), network)
+    return Peer(checked_ae_title(table["ae_title"], "dicom.peers.ae_title"), network)
 
 
 def _tls(table: Mapping[str, Any], folder: Path) -> TlsFiles:
@@ -225,7 +248,7 @@ def _tls(table: Mapping[str, Any], folder: Path) -> TlsFiles:
     return TlsFiles(**{name: folder / table[name] for name in names})
 
 
-def _ae_title(value: Any, where: str) -> str:
+def checked_ae_title(value: Any, where: str) -> str:
     if not isinstance(value, str) or not _AE_TITLE.fullmatch(value):
         raise UsageError(
             f"{where}: {value!r} is no AE title: 1 to 16 printable characters without a backslash"

@@ -56,8 +56,25 @@ class Shelf:
             raise ShelfFullError from err
         return path
 
+    def knows(self, _series: str, _uid: str) -> bool:
+        """Whether an instance came before, so that this one needs not be taken in again."""
+        return False
+
+    def settle(self, path: Path, _series: str, _uid: str, dropped: str | None) -> None:
+        """Do what is needed before a success may be answered; what is dropped needs no file.
+
+        Raises:
+            ShelfFullError: if the disk does not take it.
+        """
+        if dropped is not None:
+            self.free(path)
+
+    def discard(self, path: Path) -> None:
+        """Remove a file that was kept and not settled."""
+        self.free(path)
+
     def free(self, path: Path) -> None:
-        """Forget a file."""
+        """Forget a file that nobody reads any more."""
         with self._lock:
             self._bytes -= self._sizes.pop(path, 0)
         path.unlink(missing_ok=True)

@@ -10,9 +10,12 @@ from queue import Empty
 from types import TracebackType
 
 from lvedge.errors import MissingExtraError, UsageError
-from lvedge.frame import Frame, Rejected
-from lvedge_runtime.receiver.intake import Arrival, Intake, Tally
+from lvedge.frame import Frame, Given, Receipt, Rejected
+from lvedge_runtime.journal.journal import Journal
+from lvedge_runtime.receiver.durable import DurableShelf
+from lvedge_runtime.receiver.intake import Arrival, Intake, Keeper, Tally
 from lvedge_runtime.receiver.reception import Reception
+from lvedge_runtime.receiver.replay import Replay
 from lvedge_runtime.receiver.setting import Settings, settings_from_file
 from lvedge_runtime.receiver.shelf import Shelf
 from lvedge_runtime.sources.source import BaseSource, SourceOptions
@@ -40,6 +43,8 @@ class ReceiverSource(BaseSource):
         UsageError: if the URI says more, or the settings cannot be meant.
     """
 
+    is_dicom = True
+
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
         if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
@@ -47,16 +52,22 @@ class ReceiverSource(BaseSource):
         self._idle_s = _seconds(uri.query["idle_s"]) if "idle_s" in uri.query else math.inf
         self.settings = Settings() if options.config is None else settings_from_file(options.config)
         self._uri = uri
-        self._shelf: Shelf | None = None
+        self._shelf: Keeper | None = None
         self._stopped = False
 
     def __enter__(self) -> ReceiverSource:
         limits = self.settings.limits
-        self._shelf = Shelf(limits.kept_bytes, limits.kept_pictures)
+        journal: Journal | None = self.options.journal
+        if journal is None:
+            self._shelf = Shelf(limits.kept_bytes, limits.kept_pictures)
+        else:
+            self._shelf = DurableShelf(journal.instances, limits)
         try:
             self._intake = Intake(self.settings, self.options, self._shelf, time.monotonic)
             self._reception = Reception(self.settings, self.options, self._shelf)
+            self._replay = None if journal is None else Replay(journal, self._intake)
             self._geometries = self._reception.geometries
+            self._origins = self._reception.origins
             self._listener = Listener(self._uri, self.settings, self._intake)
             self._listener.__enter__()
         except BaseException:
@@ -87,13 +98,16 @@ class ReceiverSource(BaseSource):
         """Take nothing more in; what has come is still measured. May be called from another thread."""
         self._stopped = True
 
-    def __iter__(self) -> Iterator[Frame | Rejected]:
+    def __iter__(self) -> Iterator[Given]:
+        if self._replay is not None:
+            for kept in self._replay.undelivered():
+                yield from self._taken(kept)
         last = time.monotonic()
         while True:
             arrival = self._next()
             if arrival is not None:
                 last = arrival.at
-                yield from self._reception.take(arrival)
+                yield from self._taken(arrival)
                 continue
             # Nothing waits: only now can anything be said to be missing.
             now = time.monotonic()
@@ -103,6 +117,15 @@ class ReceiverSource(BaseSource):
             yield from self._reception.step_over(now)
             yield from self._reception.complete(now)
             self._reception.forget(now)
+            if self._replay is not None and self._replay.is_due(now):
+                yield Receipt("")
+
+    def _taken(self, arrival: Arrival) -> Iterator[Frame | Rejected]:
+        """Give an arrival to the reception, after what was delivered of its series in earlier days."""
+        if self._replay is not None and arrival.path is not None and arrival.series not in self._reception:
+            for earlier in self._replay.delivered(arrival.series):
+                yield from self._reception.take(earlier)
+        yield from self._reception.take(arrival)
 
     def _next(self) -> Arrival | None:
         """The next arrival; None where something else is to be done first."""

@@ -1,9 +1,9 @@
 """Sinks: where results go, each named by a URI ``scheme:target``.
 
 A sink takes what the stream yields, in order: every frame's ``Measurement``, one ``Cycle`` after a slice's
-frames, ``StackVolumes`` after a stack's slices, and ``Rejected`` for what could not be measured. Several can
-be fed at once. A sink's module is imported when it is chosen, so that nobody waits for a package that a run
-does not use.
+frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series of DICOM images, and
+``Rejected`` for what could not be measured. Several can be fed at once. A sink's module is imported when it
+is chosen, so that nobody waits for a package that a run does not use.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from lvedge.errors import UsageError
-from lvedge.frame import Rejected
+from lvedge.frame import Rejected, SeriesEnd
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.measurement import Cycle, Measurement
 from lvedge.volume import StackVolumes
 from lvedge_runtime.uri import parse_uri
 
 if TYPE_CHECKING:
+    from lvedge_runtime.journal.journal import Delivery, Journal
+    from lvedge_runtime.receiver.setting import Settings
     from lvedge_runtime.sources.geometry import SeriesGeometry
+    from lvedge_runtime.sources.origin import SeriesOrigin
 
-Item = Measurement | Cycle | StackVolumes | Rejected
+Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd
 """What the stream yields."""
 
 NOTICE = "Research use, not for diagnosis"
@@ -39,10 +42,24 @@ SINKS = {
     "csv": "lvedge_runtime.sinks.csvfile:CsvSink",
     "png": "lvedge_runtime.sinks.png:PngSink",
     "nifti": "lvedge_runtime.sinks.nifti:NiftiSink",
+    "dicomsr": "lvedge_runtime.derived.sink:ReportSink",
+    "dicomseg": "lvedge_runtime.derived.sink:SegmentationSink",
+    "dicomsc": "lvedge_runtime.derived.sink:CaptureSink",
+    "store://": "lvedge_runtime.derived.store:StoreSink",
 }
 """Scheme to ``module:class``; the class takes (target, context)."""
 
-TARGETS = {"term": "", "jsonl": "PATH", "csv": "PATH", "png": "DIR", "nifti": "DIR"}
+TARGETS = {
+    "term": "",
+    "jsonl": "PATH",
+    "csv": "PATH",
+    "png": "DIR",
+    "nifti": "DIR",
+    "dicomsr": "DIR",
+    "dicomseg": "DIR",
+    "dicomsc": "DIR",
+    "store://": "HOST:PORT",
+}
 """Scheme to what follows the colon, for messages; "" where nothing does."""
 
 STREAMABLE = ("jsonl", "csv")
@@ -54,6 +71,13 @@ class Sink(Protocol):
 
     def write(self, item: Item) -> None:
         """Take one item, in the stream's order.
+
+        Raises:
+            SinkError: if the place cannot be written to.
+        """
+
+    def settle(self, delivery: Delivery) -> None:
+        """All series that were written so far are whole: add what has to be durable with them.
 
         Raises:
             SinkError: if the place cannot be written to.
@@ -89,6 +113,9 @@ class BaseSink:
     def write(self, item: Item) -> None:
         raise NotImplementedError
 
+    def settle(self, _delivery: Delivery) -> None:
+        """Nothing outlives the process unless a sink says so."""
+
     def close(self) -> None:
         """Nothing is open unless a sink says so."""
 
@@ -107,18 +134,26 @@ class RunContext:
         bundle: name of the bundle.
         bundle_version: its version.
         layout: M and N.
+        bundle_sha256: hash of the bundle's file.
         geometry: series name to its geometry, or None where the source knows none.
+        origin: series name to its DICOM images; None where the source is not DICOM.
         source: the source's URI, for titles.
         console_is_stderr: standard output carries results, so anything for people goes to standard error.
+        settings: AE title, certificates and the like; None where no file of settings was named.
+        journal: remembers how far sinks have come, and holds what is to be sent; None for none.
     """
 
     engine: str
     bundle: str
     bundle_version: str
     layout: IndexLayout = DEFAULT_LAYOUT
+    bundle_sha256: str = ""
     geometry: Callable[[str], SeriesGeometry | None] = _no_geometry
+    origin: Callable[[str], SeriesOrigin] | None = None
     source: str = ""
     console_is_stderr: bool = False
+    settings: Settings | None = None
+    journal: Journal | None = None
 
     @property
     def bundle_label(self) -> str:
@@ -134,8 +169,12 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     parsed = parse_uri(uri, SINKS, "sink")
     scheme, target = parsed.key, parsed.path
+    if parsed.host is not None:
+        return scheme, str(parsed)
     if not scheme:
-        known = ", ".join(f"{name}:{what}" for name, what in TARGETS.items())
+        known = ", ".join(
+            f"{name}{what}" if name.endswith("//") else f"{name}:{what}" for name, what in TARGETS.items()
+        )
         raise UsageError(f"the sink {uri!r} names no scheme: write one of {known}")
     if TARGETS[scheme] and not target:
         raise UsageError(f"the sink {uri!r} lacks its target: write {scheme}:{TARGETS[scheme]}")
@@ -155,7 +194,9 @@ def check_uris(uris: Sequence[str]) -> None:
     seen: set[str] = set()
     for uri in uris:
         scheme, target = split_uri(uri)
-        place = target if target else scheme
+        place = target.partition("?")[0] if target else scheme
+        if scheme == "store://" and place in seen:
+            raise UsageError(f"two sinks send to {place}: name each destination once")
         if scheme in STREAMABLE and place in seen:
             where = "standard output" if target == STANDARD_OUTPUT else repr(target)
             raise UsageError(f"two sinks write to {where}: give each its own place")
@@ -207,6 +248,10 @@ class Sinks(BaseSink):
     def write(self, item: Item) -> None:
         for sink in self._open:
             sink.write(item)
+
+    def settle(self, delivery: Delivery) -> None:
+        for sink in self._open:
+            sink.settle(delivery)
 
     def close(self) -> None:
         """Close every sink, the last first, even if one of them fails; the first failure is raised."""

@@ -6,14 +6,15 @@ import csv
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
 
 from lvedge.disk import part_path
 from lvedge.indices import Indices
 from lvedge.measurement import Measurement
+from lvedge_runtime.journal.journal import Delivery
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import unwritable
 from lvedge_runtime.sinks.record import Record, frame_record, number
+from lvedge_runtime.sinks.textfile import JournaledFile, TextFile
 
 _PLAIN = ("series", "slice", "frame", "time_ms", "measured", "reason")
 _SPACING = ("spacing_row_mm", "spacing_column_mm", "spacing_source")
@@ -25,7 +26,8 @@ _RESULT = ("case", "label", "source", "caveat", "row", "severity", "distance")
 class CsvSink(BaseSink):
     """One row a frame; cycles and refused items have no row.
 
-    The rows stand in a hidden file beside the target until the run ends, then take its name.
+    The rows stand in a hidden file beside the target until the run ends, then take its name; under a journal
+    they are appended to the target itself.
 
     Args:
         target: the file, replaced if it is there; ``-`` is standard output, row by row.
@@ -39,17 +41,21 @@ class CsvSink(BaseSink):
         self._context = context
         self._path = Path(target)
         self._owned = target != STANDARD_OUTPUT
-        self._file: TextIO | None = sys.stdout
+        self._file: TextFile | None = sys.stdout
         if self._owned:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 if self._path.is_dir():
                     raise IsADirectoryError(21, "it is a folder")
-                self._file = part_path(self._path).open("w", encoding="utf-8", newline="")
+                if context.journal is not None:
+                    self._file = JournaledFile(self._path, context.journal)
+                else:
+                    self._file = part_path(self._path).open("w", encoding="utf-8", newline="")
             except OSError as error:
                 raise unwritable(self._path, error) from error
         self._writer = csv.DictWriter(self._file, self.columns, lineterminator="\n")
-        self._writer.writeheader()
+        if not isinstance(self._file, JournaledFile) or self._file.is_new:
+            self._writer.writeheader()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -84,6 +90,10 @@ class CsvSink(BaseSink):
         except OSError as error:
             raise unwritable(self._path, error) from error
 
+    def settle(self, delivery: Delivery) -> None:
+        if isinstance(self._file, JournaledFile):
+            self._file.settle(delivery)
+
     def close(self) -> None:
         if self._file is None:
             return
@@ -92,6 +102,8 @@ class CsvSink(BaseSink):
             return
         try:
             file.close()
+            if isinstance(file, JournaledFile):
+                return
             os.replace(part_path(self._path), self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error

@@ -20,6 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from lvedge.frame import Rejected
 from lvedge.indices import DEFAULT_LAYOUT, Label, Phase
 from lvedge.measurement import Cycle, Finding, Measurement
 from lvedge.volume import StackVolumes
@@ -81,7 +82,7 @@ class Dashboard:
             self._beats.append(item)
         elif isinstance(item, StackVolumes):
             self._volumes.append(item)
-        else:
+        elif isinstance(item, Rejected):
             self._rejected += 1
 
     def draw(self) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lvedge.errors import SinkError
 from lvedge.measurement import Measurement
+from lvedge_runtime.journal.journal import Delivery
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import made_folder, write_whole
 from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing
@@ -67,6 +68,9 @@ class NiftiSink(BaseSink):
         )
         volumes = self._patches.setdefault(frame.series, {})
         volumes.setdefault(frame.frame_index, {})[frame.slice_index] = _patch(labels)
+
+    def settle(self, _delivery: Delivery) -> None:
+        self.close()
 
     def close(self) -> None:
         while self._patches:

@@ -7,7 +7,7 @@ from collections import deque
 import cv2
 
 from lvedge.errors import SinkError
-from lvedge.frame import Rejected
+from lvedge.frame import Rejected, SeriesEnd
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.volume import StackVolumes
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
@@ -41,7 +41,7 @@ class PngSink(BaseSink):
         self._live: dict[_Key, deque[Sample]] = {}
 
     def write(self, item: Item) -> None:
-        if isinstance(item, Rejected | StackVolumes):
+        if isinstance(item, Rejected | StackVolumes | SeriesEnd):
             return
         if isinstance(item, Cycle):
             self._draw_waiting((item.series, item.slice_index), item)

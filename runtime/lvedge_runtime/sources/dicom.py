@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lvedge.errors import SourceError
-from lvedge.frame import Frame, Rejected
+from lvedge.frame import Given, Rejected
 from lvedge_runtime.sources.dicom_frames import Pictures, matches_series
 from lvedge_runtime.sources.dicom_header import read_header
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
@@ -26,6 +26,8 @@ class DicomSource(BaseSource):
         SourceError: on entering, if there is no such file or folder, if it holds no files, or if the series
             that was asked for is not in it.
     """
+
+    is_dicom = True
 
     def __init__(self, uri: Uri, options: SourceOptions) -> None:
         super().__init__(options)
@@ -48,8 +50,9 @@ class DicomSource(BaseSource):
             names = ", ".join(stack.name for stack in stacks)
             raise SourceError(f"{self.path}: no series matches {wanted!r}; there are {names}")
         self._geometries.update(self._pictures.geometries())
+        self._origins.update(self._pictures.origins())
         return self
 
-    def __iter__(self) -> Iterator[Frame | Rejected]:
+    def __iter__(self) -> Iterator[Given]:
         yield from self._rejected
         yield from self._pictures.frames()

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lvedge.errors import SourceError
-from lvedge.frame import Frame, Rejected, Subject
+from lvedge.frame import Frame, Given, Rejected, SeriesEnd, Subject
 from lvedge_runtime.sources.dicom_image import Image, subject_from_header
-from lvedge_runtime.sources.dicom_order import geometry_of_stack, name_of_series, stacks_from_images
+from lvedge_runtime.sources.dicom_order import (
+    geometry_of_stack,
+    name_of_series,
+    origin_of_stack,
+    stacks_from_images,
+)
 from lvedge_runtime.sources.dicom_pixels import pixels_from_image
 from lvedge_runtime.sources.geometry import SeriesGeometry
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import ASK_FOR_SPACING, SourceOptions, grid_fault
 
 
@@ -34,8 +40,12 @@ class Pictures:
         """The voxel grid of each series."""
         return {s.name: geometry_of_stack(s, spacing_of(s.first, self._options)) for s in self.stacks}
 
-    def frames(self) -> Iterator[Frame | Rejected]:
-        """What is refused as a whole, then series by series all frames, slice by slice."""
+    def origins(self) -> dict[str, SeriesOrigin]:
+        """The images of each series."""
+        return {s.name: origin_of_stack(s) for s in self.stacks}
+
+    def frames(self) -> Iterator[Given]:
+        """What is refused as a whole, then series by series all frames, slice by slice, and its end."""
         yield from self.rejected
         for stack in self.stacks:
             yield from stack.rejected
@@ -56,6 +66,7 @@ class Pictures:
                         phase_index=cine.places[frame_index],
                         phase_count=cine.length,
                     )
+            yield SeriesEnd(stack.name)
 
     def _usable(self, images: Sequence[Image]) -> list[Image]:
         """The pictures that can be measured; the others go to the rejected.

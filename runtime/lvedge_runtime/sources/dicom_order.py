@@ -18,6 +18,7 @@ from lvedge_runtime.sources.dicom_image import Image
 from lvedge_runtime.sources.dicom_phase import Cine, cine_from_images
 from lvedge_runtime.sources.geometry import SeriesGeometry, geometry_from_spacing, geometry_from_tags
 from lvedge_runtime.sources.naming import series_name, unique_name
+from lvedge_runtime.sources.origin import SeriesOrigin, SourcePicture
 
 SLICE_TOLERANCE_MM = 0.5
 _SAME_DIRECTION = 0.9994  # cosine of 2°
@@ -88,6 +89,22 @@ def geometry_of_stack(stack: Stack, spacing_mm: tuple[float, float]) -> SeriesGe
         return geometry_from_spacing(shape, spacing, frames)
     return geometry_from_tags(
         first.orientation, first.position_mm, shape=shape, spacing_mm=spacing, frames=frames, step_mm=step
+    )
+
+
+def origin_of_stack(stack: Stack) -> SeriesOrigin:
+    """The images of a stack."""
+    return SeriesOrigin(
+        {
+            (slice_index, frame_index): SourcePicture(
+                image.path,
+                image.header.text("SOPClassUID"),
+                image.header.text("SOPInstanceUID"),
+                image.index + 1 if image.frames > 1 else None,
+            )
+            for slice_index, cine in enumerate(stack.slices)
+            for frame_index, image in enumerate(cine.images)
+        }
     )
 
 

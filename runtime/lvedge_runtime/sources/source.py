@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lvedge.errors import SourceError, UsageError
-from lvedge.frame import Frame, Rejected, Subject
+from lvedge.frame import Given, Subject
 from lvedge_runtime.sources.geometry import SeriesGeometry
+from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.picture import size_fault
+
+if TYPE_CHECKING:
+    from lvedge_runtime.journal.journal import Journal
 
 SPACING_RANGE_MM = (0.3, 5.0)
 """Plausible distances between pixels of a cardiac MR picture."""
@@ -38,6 +42,7 @@ class SourceOptions:
         modality: the DICOM modality that the bundle was trained on; others are refused.
         slices: measure only these slices, counted from 0.
         config: the settings of a receiver, a TOML file, or None for the defaults.
+        journal: keeps what a receiver acknowledged beyond the process, or None.
 
     Raises:
         UsageError: if the spacing is not plausible.
@@ -49,6 +54,7 @@ class SourceOptions:
     modality: str = "MR"
     slices: frozenset[int] | None = None
     config: Path | None = None
+    journal: Journal | None = None
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:
@@ -68,11 +74,16 @@ class SourceOptions:
 class Source(Protocol):
     """Frames from one place, in order: all frames of slice 0 in phase order, then slice 1, and so on.
 
-    A damaged item gives a ``Rejected`` and the rest goes on. Iterating is possible inside ``with`` only.
+    A damaged item gives a ``Rejected`` and the rest goes on. A source that goes on when a series is over says
+    so by ``SeriesEnd``, and by a ``Receipt`` where it received it; others need not. Iterating is possible
+    inside ``with`` only.
     """
 
     live: bool
     """Frames arrive one by one, and nobody knows how many will come."""
+
+    is_dicom: bool
+    """Frames are read from DICOM images, which ``origin`` names."""
 
     def __enter__(self) -> Source: ...
 
@@ -80,7 +91,7 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame | Rejected]: ...
+    def __iter__(self) -> Iterator[Given]: ...
 
     def geometry(self, series: str) -> SeriesGeometry:
         """The voxel grid of a series of which a frame has been given.
@@ -90,18 +101,28 @@ class Source(Protocol):
         """
         ...
 
+    def origin(self, series: str) -> SeriesOrigin:
+        """The DICOM images of a series of which a frame has been given.
+
+        Raises:
+            SourceError: for a series that this source has not given, or that is not DICOM.
+        """
+        ...
+
 
 Self = TypeVar("Self", bound="BaseSource")
 
 
 class BaseSource:
-    """The part that all sources share: a context without resources, and the series' geometries."""
+    """The part that all sources share: a context without resources, the series' geometries and origins."""
 
     live = False
+    is_dicom = False
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
         self._geometries: dict[str, SeriesGeometry] = {}
+        self._origins: dict[str, SeriesOrigin] = {}
 
     def __enter__(self: Self) -> Self:
         return self
@@ -117,6 +138,13 @@ class BaseSource:
             return self._geometries[series]
         except KeyError:
             raise SourceError(f"no series {series!r} has been read from this source") from None
+
+    def origin(self, series: str) -> SeriesOrigin:
+        """The DICOM images of a series of which a frame has been given; ``SourceError`` for another."""
+        try:
+            return self._origins[series]
+        except KeyError:
+            raise SourceError(f"no DICOM series {series!r} has been read from this source") from None
 
     def _wants_series(self, *texts: str) -> bool:
         """Whether the series filter lets one with these names through."""
