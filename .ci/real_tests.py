@@ -34,5 +34,5 @@ class RealTests:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):  # what the workers of pytest-xdist report comes together in one process
+    if not hasattr(config, "workerinput"):  # one process hears what all workers of pytest-xdist report
         config.pluginmanager.register(RealTests())
