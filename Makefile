@@ -28,11 +28,13 @@ long: ## updates killed at hundreds of random moments, pycuda over a driver doub
 	$(PYTHON) -m benchmarks.pycuda_double --out benchmarks/results/pycuda_double.json
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
-check: ## lint, format, types, import contracts
+check: ## lint, format, types, import contracts, bandit
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	lint-imports
+	$(PYTHON) -m bandit -q -c pyproject.toml -r lvedge runtime export -x lvedge/casetable
+	$(PYTHON) -m bandit -q -c pyproject.toml -r lvedge/casetable -s B608 # names of our own tables; values go through ?
 
 fmt: ## mend what can be mended without thought
 	$(PYTHON) -m ruff check --fix .

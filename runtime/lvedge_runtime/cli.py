@@ -7,10 +7,11 @@ looked through, so that the first measurement is there soon.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,17 @@ from typing import TYPE_CHECKING
 
 from lvedge import __version__
 from lvedge.errors import LvedgeError, UsageError
+from lvedge_runtime.config import Config, Faults, config_from_file
+from lvedge_runtime.run import options_from_config
+from lvedge_runtime.service.log import logged, unspoken
+from lvedge_runtime.service.setting import ServiceSettings, service_from_config
 
 if TYPE_CHECKING:
     from lvedge.bundle import Bundle
     from lvedge.casetable import CaseTable
+    from lvedge_runtime.service.watch import Watch
     from lvedge_runtime.sinks import Item, RunContext, Sink
-    from lvedge_runtime.sources import SourceOptions
+    from lvedge_runtime.sources import Source, SourceOptions
 
 ALL_MEASURED, NOTHING_MEASURED, SOME_REFUSED = 0, 2, 3
 INTERRUPTED, TERMINATED, READER_GONE = 128 + 2, 128 + 15, 128 + 13
@@ -32,6 +38,8 @@ INTERRUPTED, TERMINATED, READER_GONE = 128 + 2, 128 + 15, 128 + 13
 
 DEMO = "demo:"
 NOTICE = "research use, not a medical device"
+
+LOG = logging.getLogger("lvedge_runtime.run")
 
 
 class _Terminated(BaseException):
@@ -75,19 +83,67 @@ def main(args: Sequence[str] | None = None) -> int:
         options = parser.parse_args(args)
     except SystemExit as leave:
         return int(leave.code or 0)
-    if options.stream is None:
+    if options.stream is None and options.config is None:
         parser.print_help(sys.stderr)
         return NOTHING_MEASURED
-    return _guarded(options)
+    try:
+        options, service = _settings(options, parser, args)
+    except LvedgeError as error:
+        with logged(parser.prog):
+            LOG.error("error: %s", error)
+        return NOTHING_MEASURED
+    with ExitStack() as told:
+        level = "warning" if options.quiet else service.log_level
+        told.enter_context(logged(parser.prog, level, service.log_format))
+        if options.config is not None:
+            told.enter_context(unspoken())
+        return _guarded(options, service)
 
 
-def _guarded(options: argparse.Namespace) -> int:
+def _settings(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, args: Sequence[str] | None
+) -> tuple[argparse.Namespace, ServiceSettings]:
+    """What the arguments and the file that they name say, checked as a whole before anything is opened.
+
+    Raises:
+        UsageError: if anything of it cannot be meant; all faults of the file at once.
+    """
+    if options.config is None:
+        return options, ServiceSettings()
+    config = config_from_file(Path(options.config))
+    faults, service = Faults(), ServiceSettings()
+    with faults.noted():
+        options = options_from_config(config, parser, args)
+    with faults.noted():
+        service = service_from_config(config)
+    with faults.noted():
+        check_receiver(config)
+    faults.tell()
+    if options.stream is None:
+        raise UsageError(f"{config.path}: run.stream: say what to measure, here or with --stream")
+    if not (options.stream.startswith("dicom://") or {"dicom", "series"} & config.tables.keys()):
+        options.config = None  # it says nothing of a source
+    return options, service
+
+
+def check_receiver(config: Config) -> None:
+    """Check what a file says of receiving, without opening anything.
+
+    Raises:
+        UsageError: if it cannot be meant; all faults at once.
+    """
+    from lvedge_runtime.receiver.setting import settings_from_config
+
+    settings_from_config(config)
+
+
+def _guarded(options: argparse.Namespace, service: ServiceSettings) -> int:
     """Run, and turn what a user can cause into one line and an exit code; a bug keeps its trace."""
     try:
-        with _closing_on_termination():
-            return _run(options)
+        with _closing_on_termination() as stopping:
+            return _run(options, service, stopping)
     except LvedgeError as error:
-        _say(f"error: {error}")
+        LOG.error("error: %s", error)
         return NOTHING_MEASURED
     except BrokenPipeError:
         # The interpreter would complain once more when it flushes at exit.
@@ -154,7 +210,11 @@ def build_parser() -> argparse.ArgumentParser:
     with_what.add_argument(
         "--cases", metavar="PATH", help="a case table (default: the one installed or shipped)"
     )
-    parser.add_argument("--config", metavar="PATH", help="settings of a receiver, a TOML file")
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        help="a TOML file of settings: these options as [run], [service], and a receiver's",
+    )
     how_much = parser.add_mutually_exclusive_group()
     how_much.add_argument(
         "--quiet", action="store_true", help="no notices; errors and refusals are still told"
@@ -166,39 +226,51 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, service: ServiceSettings, stopping: _Stopping) -> int:
     """Measure what the arguments name; gives the exit code."""
+    from lvedge_runtime.service.watch import Watch
     from lvedge_runtime.sinks import Sinks
 
     uris = _sink_uris(options)
-    with _opened(options, uris) as (items, context), Sinks(uris, context) as sinks:
-        tally = pump(items, sinks, options.limit)
+    with (
+        Watch(service) as watch,
+        _opened(options, uris, watch) as (source, items, context),
+        Sinks(uris, context) as sinks,
+    ):
+        watch.ready((*source.figures, *sinks.figures))
+        stopping.first(source, watch)
+        tally = pump(items, sinks, options.limit, watch.saw)
+    if stopping.is_asked:
+        return TERMINATED
     return _verdict(tally, options.stream)
 
 
 @contextmanager
-def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[Iterable[Item], RunContext]]:
-    """The stream that the arguments name, and what the sinks may say about the run."""
+def _opened(
+    options: argparse.Namespace, uris: Sequence[str], watch: Watch
+) -> Iterator[tuple[Source, Iterable[Item], RunContext]]:
+    """The source and its stream that the arguments name, and what the sinks may say about the run."""
     from lvedge.bundle import open_bundle
     from lvedge_runtime.engines import open_engine
 
     source_options = _source_options(options)
     bundle = open_bundle(None if options.bundle is None else Path(options.bundle))
-    if not options.quiet:
-        _say(f"{bundle.licence_notice.rstrip('.')}; {NOTICE}")
+    LOG.info("%s; %s", bundle.licence_notice.rstrip("."), NOTICE)
     with ExitStack() as open_things:
         # The engine first: it gets ready in the background while the source is looked through.
         engine = open_things.enter_context(open_engine(bundle, options.engine, options.threads))
         for other in engine.passed_over:
-            if options.verbose or (other.was_tried and not options.quiet):
-                _say(f"engine {other.engine} passed over: {other.reason}")
+            if options.verbose or other.was_tried:
+                LOG.info("engine %s passed over: %s", other.engine, other.reason)
+        if watch.is_asked:
+            engine.try_out()
 
         from lvedge.quality import DEFAULT_QUALITY, QualityModel
         from lvedge_runtime.sinks import RunContext, has_standard_output
         from lvedge_runtime.sources import open_source
         from lvedge_runtime.stream import Stream
 
-        source_options = replace(source_options, modality=bundle.modality)
+        source_options = replace(source_options, modality=bundle.modality, turned=watch.turned)
         source = open_things.enter_context(open_source(options.stream, source_options))
         cases = _cases(options)
         if cases is not None:
@@ -214,7 +286,7 @@ def _opened(options: argparse.Namespace, uris: Sequence[str]) -> Iterator[tuple[
             source=options.stream,
             console_is_stderr=has_standard_output(uris),
         )
-        yield Stream(source, engine, quality, cases, options.live or source.live), context
+        yield source, Stream(source, engine, quality, cases, options.live or source.live), context
 
 
 def _cases(options: argparse.Namespace) -> CaseTable | None:
@@ -223,8 +295,7 @@ def _cases(options: argparse.Namespace) -> CaseTable | None:
 
     if options.cases is not None or has_case_table():
         return open_case_table(options.cases)
-    if not options.quiet:
-        _say("this build ships no case table: nothing is looked up; name one with --cases")
+    LOG.info("this build ships no case table: nothing is looked up; name one with --cases")
     return None
 
 
@@ -238,13 +309,19 @@ def _check_layout(cases: CaseTable, bundle: Bundle) -> None:
         )
 
 
-def pump(items: Iterable[Item], sink: Sink, limit: int | None = None) -> Tally:
+def pump(
+    items: Iterable[Item],
+    sink: Sink,
+    limit: int | None = None,
+    saw: Callable[[Item], None] = lambda _item: None,
+) -> Tally:
     """Pass what the stream yields on to the sinks, and count it.
 
     Args:
         items: measurements, cycles and refusals, in order.
         sink: where they go.
         limit: stop after so many frames.
+        saw: is given each once it was written.
     """
     from lvedge.frame import Rejected
     from lvedge.measurement import Measurement
@@ -252,9 +329,10 @@ def pump(items: Iterable[Item], sink: Sink, limit: int | None = None) -> Tally:
     tally = Tally()
     for item in items:
         sink.write(item)
+        saw(item)
         if isinstance(item, Rejected):
             tally.refused += 1
-            _say(f"refused: {item.item}: {item.reason}")
+            LOG.warning("refused: %s: %s", item.item, item.reason, extra={"fields": {"event": "refused"}})
         elif isinstance(item, Measurement):
             tally.frames += 1
             tally.with_lv += item.measured
@@ -289,29 +367,43 @@ def _verdict(tally: Tally, source: str) -> int:
         refused = f"; {tally.refused} refused, see above" if tally.refused else ""
         raise UsageError(f"nothing could be measured in {source}{refused}")
     if tally.with_lv == 0:
-        _say(f"no left ventricle was found in any of {tally.frames} frames: is {source} a short-axis cine?")
+        LOG.warning(
+            "no left ventricle was found in any of %d frames: is %s a short-axis cine?", tally.frames, source
+        )
     return tally.exit_code
 
 
-def _say(words: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(f"lvedge-run: {' '.join(words.split())}\n")
+class _Stopping:
+    """A request to end the process: the first lets a source finish that can, the next ends it at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._source: Source | None = None
+        self._watch: Watch | None = None
+
+    def first(self, source: Source, watch: Watch) -> None:
+        """Whom to ask first."""
+        self._source, self._watch = source, watch
+
+    def ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self.is_asked or self._source is None or not self._source.stop():
+            raise _Terminated
+        self.is_asked = True
+        if self._watch is not None:
+            self._watch.stopping()
 
 
 @contextmanager
-def _closing_on_termination() -> Iterator[None]:
+def _closing_on_termination() -> Iterator[_Stopping]:
     """A request to end the process (SIGTERM) closes what is open, as Ctrl-C does."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _Terminated
-
+    stopping = _Stopping()
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        before = signal.signal(signal.SIGTERM, stopping.ask)
     except ValueError:  # only the main thread may listen to signals
-        yield
+        yield stopping
         return
     try:
-        yield
+        yield stopping
     finally:
         signal.signal(signal.SIGTERM, before)
 

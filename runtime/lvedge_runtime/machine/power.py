@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess  # nosec B404 - one program of the system's, by its whole path and without a shell
+import subprocess  # one program of the system's, by its whole path, without a shell  # nosec B404
 from pathlib import Path
 
 NVPMODEL = "usr/sbin/nvpmodel"
@@ -20,7 +20,7 @@ def power_mode(root: Path = Path("/")) -> str | None:
     """
     command = [str(root / NVPMODEL), "-q"]
     try:
-        done = subprocess.run(  # nosec B603 - the command is ours
+        done = subprocess.run(  # nosec B603
             command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -6,6 +6,7 @@ the C-STORE response. What has to be durable before the answer belongs into ``Sh
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from lvedge_runtime.sources.dicom_header import header_from_bytes
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
 from lvedge_runtime.sources.dicom_order import name_of_series
 from lvedge_runtime.sources.source import SourceOptions
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Statuses of a C-STORE response (DICOM PS3.4, table B.2-1)."""
@@ -143,4 +146,5 @@ class Intake:
 
     def _answered(self, status: int, what: str) -> int:
         self.tally.add(what)
+        LOG.debug("an instance came: %s", what, extra={"fields": {"event": "instance", "outcome": what}})
         return status

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +108,7 @@ class Reception:
             for part in series.slices:
                 if not series.whole and part.window.is_waiting and now >= part.touched + self._settings.gap_s:
                     part.touched = now
-                    yield from self._frames(series, part, part.window.step_over())
+                    yield from self._frames(series, part, part.window.step_over(), now)
 
     def complete(self, now: float) -> Iterator[Frame | Rejected]:
         """The frames of one series that was quiet for long enough, whole; nothing where there is none."""
@@ -180,7 +180,7 @@ class Reception:
             part.window.add(image)
         for part in series.slices:
             if part.touched == at:
-                yield from self._frames(series, part, part.window.ready())
+                yield from self._frames(series, part, part.window.ready(), at)
 
     def _slice(self, series: _Series, image: Image, at: float) -> _Slice:
         """The slice that a picture belongs to."""
@@ -198,8 +198,9 @@ class Reception:
         return series.slices[-1]
 
     def _frames(
-        self, series: _Series, part: _Slice, given: Iterator[tuple[int, Image]]
+        self, series: _Series, part: _Slice, given: Iterator[tuple[int, Image]], due: float
     ) -> Iterator[Frame | Rejected]:
+        """Frames whose turn has come; ``due`` says when."""
         for place, image in given:
             frame = frame_from_image(
                 image,
@@ -214,7 +215,7 @@ class Reception:
             part.given += 1
             # What cannot be decoded is told once, when the series is whole.
             if isinstance(frame, Frame):
-                yield frame
+                yield replace(frame, due_s=due)
 
 
 def _identity(image: Image) -> tuple[str, int]:
