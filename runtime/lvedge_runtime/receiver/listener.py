@@ -115,7 +115,7 @@ class Listener:
 
     def __enter__(self) -> Listener:
         with ExitStack() as entered:
-            entered.enter_context(_silent())
+            entered.enter_context(silent())
             self._listen()
             self._entered = entered.pop_all()
         LOG.info(
@@ -375,7 +375,7 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     loads: Sequence[tuple[Path, Callable[[], None]]] = (
         (
             files.certificate,
-            lambda: context.load_cert_chain(files.certificate, files.key, password=_no_password),
+            lambda: context.load_cert_chain(files.certificate, files.key, password=no_password),
         ),
         (files.clients, lambda: context.load_verify_locations(files.clients)),
     )
@@ -389,7 +389,7 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _no_password() -> str:
+def no_password() -> str:
     raise OSError(0, "the key asks for a password; store it without one, readable by its owner alone")
 
 
@@ -401,7 +401,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Neither pynetdicom nor pydicom says anything: what they would say repeats what peers sent."""
     loggers = [logging.getLogger(name) for name in ("pynetdicom", "pydicom")]
     checks = pydicom.config.settings
