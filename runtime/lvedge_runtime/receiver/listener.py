@@ -330,6 +330,7 @@ class _Server(ThreadedAssociationServer):
             self._tally.add("closed")
             return False
         self._connections[request] = address
+        self._tally.add("opened")
         return True
 
     def _reason_to_close(self, address: str) -> str | None:
