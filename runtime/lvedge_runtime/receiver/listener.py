@@ -35,8 +35,9 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from lvedge import __version__
 from lvedge.errors import SourceError, UsageError
@@ -158,6 +159,7 @@ class Listener:
                 evt_handlers=handlers,
                 settings=self._settings,
                 tally=self.tally,
+                request_handler=_Handler,
             )
         except OSError as err:
             why = err.strerror or str(err)
@@ -288,6 +290,26 @@ class Listener:
         """Let a peer that sends too fast wait: its own association's thread sleeps."""
         while wait_s := self._sending.wait_s(_address(association), time.monotonic()):
             time.sleep(wait_s)
+
+
+class _States(StateMachine):
+    """pynetdicom's, whose thread ends with an error where a peer that has gone is still to be answered.
+
+    What does not belong to the state (DICOM PS3.8, table 9-10) is left out; time limits end the rest.
+    """
+
+    def do_action(self, event: str) -> None:
+        if (event, self.current_state) in TRANSITION_TABLE:
+            super().do_action(event)
+
+
+class _Handler(RequestHandler):
+    """Makes associations with these states."""
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dul.state_machine = _States(association.dul)
+        return association
 
 
 class _Server(ThreadedAssociationServer):

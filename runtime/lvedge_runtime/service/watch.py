@@ -65,8 +65,8 @@ class Watch:
     def ready(self, figures: Sequence[Figure]) -> None:
         """All is open; these can be followed."""
         self._follow(figures)
-        self._pulse.beat()
         self._notifier.tell("READY=1")
+        self._pulse.beat()
 
     def stopping(self) -> None:
         """Nothing more is taken in."""
