@@ -29,6 +29,9 @@ from typing import Any
 from benchmarks.neighbour import TINY, Box, Scanner, Sent, box, latencies, metrics, quantiles_ms
 from benchmarks.provenance import provenance
 
+# neighbour has put the tests' folder on the search path.
+from certificates import write_certificate  # isort: skip
+
 MEASURES = (
     "benchmarks/hostile_peers.py",
     "benchmarks/neighbour.py",
@@ -188,15 +191,17 @@ def spell(running: Box, scanner: Scanner, seconds: float) -> Sent:
     return sent
 
 
-def compared(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Quiet and hostile spells by turns against one receiver."""
+def compared(folder: Path, options: argparse.Namespace, certificates: Path | None) -> dict[str, Any]:
+    """Quiet and hostile spells by turns against one receiver, over TLS where there are certificates."""
     rounds: list[dict[str, Any]] = []
-    with box(folder, options.bundle, limits=LIMITS, series_s=1e4) as running:
-        scanner = Scanner(running, options.rate)
+    with box(folder, options.bundle, limits=LIMITS, certificates=certificates, series_s=1e4) as running:
+        scanner = Scanner(running, options.rate, certificates)
         spell(running, scanner, 3.0)  # all is warm
         for _ in range(options.rounds):
             quiet = spell(running, scanner, options.seconds)
             command = [sys.executable, "-m", "benchmarks.hostile_peers", "--attack", str(running.port)]
+            if certificates is not None:
+                command += ["--certificates", str(certificates)]
             with subprocess.Popen(
                 [*command, "--seconds", str(options.seconds)], stdout=subprocess.PIPE, env=dict(os.environ)
             ) as attacker:
@@ -234,21 +239,27 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=25.0, help="pictures a second")
     parser.add_argument("--bundle", default=TINY, help="tiny (default), default, or the path of one")
     parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
+    parser.add_argument("--certificates", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--attack", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.attack is not None:
         os.nice(5)
-        print(json.dumps(attack(options.attack, options.seconds, None)))
+        print(json.dumps(attack(options.attack, options.seconds, options.certificates)))
         return
     words = f"--rounds {options.rounds} --seconds {options.seconds:g} --rate {options.rate:g}"
     command = f"python -m benchmarks.hostile_peers {words} --bundle {Path(options.bundle).name}"
     head = provenance(command, MEASURES) if options.out else None
     with TemporaryDirectory() as name:
-        found = compared(Path(name), options)
+        folder = Path(name)
+        authority = write_certificate(folder, "ca")
+        for whose in ("box", "scanner"):
+            write_certificate(folder, whose, authority)
+        write_certificate(folder, "stranger")
+        found = {"plain": compared(folder, options, None), "tls": compared(folder, options, folder)}
     if head:
         options.out.write_text(json.dumps({**head, "results": found}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
-    sys.exit(bool(found["attackers_left_open"]))
+    sys.exit(any(part["attackers_left_open"] for part in found.values()))
 
 
 if __name__ == "__main__":

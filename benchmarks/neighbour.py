@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path += [str(TESTS), str(TESTS / "runtime")]
@@ -25,6 +25,7 @@ from cine_files import ge
 from pydicom.dataset import FileDataset
 from pynetdicom import AE
 from pynetdicom.association import Association
+from service_process import free_port, values
 from test_receiver_command import tiny_bundle
 
 TINY, DEFAULT = "tiny", "default"
@@ -45,6 +46,7 @@ series_s = {series_s}
 keep_s = {keep_s}
 [dicom.limits]
 {limits}
+{tls}
 """
 
 
@@ -73,17 +75,13 @@ class Box:
                 self.written[told["series"], told["slice"], told["frame"]] = now
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @contextmanager
 def box(
     folder: Path,
     bundle: str = TINY,
     *,
     limits: str = "",
+    certificates: Path | None = None,
     series_s: float = 2.0,
     keep_s: float = 5.0,
     deadline_ms: float = 40.0,
@@ -94,6 +92,7 @@ def box(
         folder: where its settings and its log lie.
         bundle: ``tiny``, ``default``, or the path of another.
         limits: lines for ``[dicom.limits]``.
+        certificates: a folder with ``box.pem``, ``box.key`` and ``ca.pem`` for TLS, or None.
         series_s: as in ``[dicom]``.
         keep_s: as in ``[dicom]``.
         deadline_ms: as in ``[service]``.
@@ -104,12 +103,15 @@ def box(
         named = f'bundle = "{folder}/tiny.lvedge"'
     elif bundle != DEFAULT:
         named = f'bundle = "{bundle}"'
+    files = {"certificate": "box.pem", "key": "box.key", "clients": "ca.pem"}
+    tls = [f'{key} = "{certificates / name}"' for key, name in files.items()] if certificates else []
     page, said, config = free_port(), folder / "said.txt", folder / "box.toml"
     text = SETTINGS.format(
         host="127.0.0.1",
         bundle=named,
         page=page,
         limits=limits,
+        tls="\n".join(["[dicom.tls]", *tls]) if tls else "",
         series_s=series_s,
         keep_s=keep_s,
         deadline_ms=deadline_ms,
@@ -154,13 +156,22 @@ class Scanner:
     Args:
         running: whom to.
         rate: pictures a second.
+        certificates: a folder with ``scanner.pem``, ``scanner.key`` and ``ca.pem`` for TLS, or None.
+        address: from where; another one of this machine's own.
+
+    Args:
+        running: whom to.
+        rate: pictures a second.
         address: from where; another one of this machine's own.
     """
 
-    def __init__(self, running: Box, rate: float, address: str = "127.0.0.2") -> None:
+    def __init__(
+        self, running: Box, rate: float, certificates: Path | None = None, address: str = "127.0.0.2"
+    ) -> None:
         self._running = running
         self._rate = rate
         self._address = address
+        self._tls = None if certificates is None else (_client_context(certificates), "127.0.0.1")
         self._count = 0
         self._association = self._open()
         self._next = time.monotonic()
@@ -197,12 +208,22 @@ class Scanner:
         ae.add_requested_context("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2.1")
         for _ in range(60):
             association = ae.associate(
-                "127.0.0.1", self._running.port, ae_title="LVEDGE", bind_address=(self._address, 0)
+                "127.0.0.1",
+                self._running.port,
+                ae_title="LVEDGE",
+                bind_address=(self._address, 0),
+                tls_args=self._tls,
             )
             if association.is_established:
                 return association
             time.sleep(0.5)
         raise RuntimeError("the receiver takes no association")
+
+
+def _client_context(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    context.load_cert_chain(folder / "scanner.pem", folder / "scanner.key")
+    return context
 
 
 def quantiles_ms(seconds: Sequence[float]) -> dict[str, float]:
@@ -222,16 +243,7 @@ def latencies(running: Box, sent: Sent) -> list[float]:
     return [running.written[place] - began for place, began in sent.at.items() if place in running.written]
 
 
-def metrics(running: Box) -> dict[str, Any]:
+def metrics(running: Box) -> dict[str, float]:
     """``/metrics``, by name and labels."""
-    import urllib.request
-
-    from prometheus_client.parser import text_string_to_metric_families
-
     with urllib.request.urlopen(f"{running.page}/metrics", timeout=60) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
-    return {
-        sample.name + "".join(f" {label}" for label in sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
+        return values(answer.read())

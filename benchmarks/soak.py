@@ -3,8 +3,8 @@
     python -m benchmarks.soak --out benchmarks/results/soak.json --plot benchmarks/results/soak.png
     python -m benchmarks.soak --seconds 28800 --bundle default --out soak.json --plot soak.png  # on a device
 
-Stacks of 36 pictures follow each other over the network at a steady pace; the box measures each picture on the
-way and each stack as a whole, too. What it tells in ``/metrics`` is read at even distances. With ``--pause``
+Stacks of 36 pictures follow each other over the network at a steady pace; the box measures each picture as
+it comes, and each stack as a whole. What it tells in ``/metrics`` is read at even distances. With ``--pause``
 the scanner waits between stacks, as it does while the patient breathes.
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from certificates import write_certificate
 from peers import program, receiver
-from test_service_command import free_port
+from service_process import free_port
 
 from lvedge_runtime.doctor.check import Standing
 from lvedge_runtime.doctor.cli import main

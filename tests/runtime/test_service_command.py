@@ -3,96 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from cine_files import content_of, ge
 from peers import ask, written
 from pydicom.uid import UID
-from test_receiver_command import lines_of, run_on_folder, tiny_bundle, whole
-from test_service_watch import heard, values
-
-SETTINGS = """
-[run]
-stream = "dicom://127.0.0.1:0"
-sinks = ["jsonl:{folder}/out.jsonl"]
-bundle = "{folder}/tiny.lvedge"
-
-[service]
-http = true
-port = {port}
-log_level = "debug"
-log_format = "json"
-
-[dicom]
-series_s = {series_s}
-gap_s = 600
-"""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@dataclass
-class Service:
-    """A running service.
-
-    Args:
-        process: it.
-        port: where it takes instances.
-        page: where it tells of itself.
-        said: what it writes to standard error.
-    """
-
-    process: subprocess.Popen[bytes]
-    port: int
-    page: str
-    said: Path
-
-    def log(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.said.read_text("utf-8").splitlines()]
-
-    def metrics(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"{self.page}/metrics", timeout=30) as answer:
-            return values(answer.read())
-
-    def waits_for(self, name: str, value: float) -> None:
-        while self.metrics().get(name, 0.0) < value:
-            assert self.process.poll() is None, self.said.read_text("utf-8")
-            time.sleep(0.1)
-
-
-@contextmanager
-def service(
-    folder: Path, settings: str = "", series_s: float = 3600, **environment: str
-) -> Iterator[Service]:
-    """The command with the settings above and more."""
-    tiny_bundle(folder / "tiny.lvedge")
-    page, said, config = free_port(), folder / "said.txt", folder / "box.toml"
-    config.write_text(SETTINGS.format(folder=folder, port=page, series_s=series_s) + settings)
-    command = [sys.executable, "-m", "lvedge_runtime.cli", "--config", str(config)]
-    with said.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, stderr=errors, env={**os.environ, **environment})
-    try:
-        while (found := re.search(r'"listening", "port": (\d+)', said.read_text("utf-8"))) is None:
-            assert process.poll() is None, said.read_text("utf-8")
-            time.sleep(0.05)
-        yield Service(process, int(found[1]), f"http://127.0.0.1:{page}", said)
-    finally:
-        process.kill()
-        process.wait()
+from service_process import heard, service
+from test_receiver_command import lines_of, run_on_folder, whole
 
 
 def test_what_is_measured_is_told_and_a_request_to_stop_finishes_it(tmp_path: Path) -> None:

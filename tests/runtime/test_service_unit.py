@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from importlib.resources import files as packaged
 from pathlib import Path
 
@@ -52,6 +53,28 @@ def test_the_service_is_hardly_exposed(tmp_path: Path) -> None:
         pytest.skip("this systemd cannot rate a file: version 250 or later")
     (level,) = re.findall(r"Overall exposure level for lvedge.service: ([\d.]+)", done.stdout)
     assert float(level) <= MOST_EXPOSED
+
+
+FORBIDDEN = """
+import ctypes, mmap, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, Linux 6.3: what MemoryDenyWriteExecute does
+    sys.exit(77)
+try:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+except PermissionError:
+    from lvedge_runtime.cli import main
+    sys.exit(main(["--stream", "demo:", "--limit", "3", "--sink", "csv:-", "--engine", "onnxruntime-cpu"]))
+"""
+
+
+@pytest.mark.usefixtures("bundle")
+def test_the_network_runs_where_no_memory_is_written_and_then_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, check=False, timeout=300
+    )
+    if done.returncode == 77:
+        pytest.skip("this kernel cannot forbid it: Linux 6.3 or later")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4), done.stderr
 
 
 def test_the_watchdog_is_slower_than_what_health_calls_hanging() -> None:

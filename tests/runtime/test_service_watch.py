@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from service_process import heard, values
 
 from lvedge.errors import SourceError
 from lvedge.frame import Rejected
@@ -39,15 +39,6 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         listening.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         yield listening
-
-
-def heard(listening: socket.socket) -> list[str]:
-    said = []
-    while True:
-        try:
-            said.append(listening.recv(100).decode())
-        except BlockingIOError:
-            return said
 
 
 def test_systemd_hears_what_it_is_told(systemd: socket.socket) -> None:
@@ -100,15 +91,6 @@ def test_whether_systemd_wants_a_watchdog_fed(
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", pid)
     assert watchdog_s() == seconds
-
-
-def values(text: bytes) -> dict[str, float]:
-    """Every sample by its name and labels."""
-    return {
-        sample.name + "".join(f" {label}" for label in sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text.decode())
-        for sample in family.samples
-    }
 
 
 def test_frames_are_counted_and_timed(make_measurement, make_unmeasured) -> None:
