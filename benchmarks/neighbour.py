@@ -158,11 +158,6 @@ class Scanner:
         rate: pictures a second.
         certificates: a folder with ``scanner.pem``, ``scanner.key`` and ``ca.pem`` for TLS, or None.
         address: from where; another one of this machine's own.
-
-    Args:
-        running: whom to.
-        rate: pictures a second.
-        address: from where; another one of this machine's own.
     """
 
     def __init__(

@@ -46,6 +46,8 @@ def test_what_is_measured_is_told_and_a_request_to_stop_finishes_it(tmp_path: Pa
     assert events.count("instance") == 36
     (ended,) = (line for line in log if line.get("event") == "association released")
     assert (ended["instances"], ended["refused"]) == (36, 0)
+    (series,) = (line for line in log if line.get("event") == "series whole")
+    assert (series["pictures"], series["instances"], series["dropped"]) == (36, 36, 0)
     run_on_folder(files, tmp_path / "folder.jsonl", "--bundle", tmp_path / "tiny.lvedge")
     assert whole(lines_of(tmp_path / "out.jsonl")) == whole(lines_of(tmp_path / "folder.jsonl"))
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 
 from pynetdicom import AE
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from lvedge_runtime.receiver.listener import no_password, silent
@@ -70,6 +71,14 @@ def _asked(
     ae.add_requested_context(Verification)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT_S
     association = ae.associate(host, port, ae_title=called, tls_args=secured)
+    words = _heard(association, calling, called, secured is not None)
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.close()  # pynetdicom leaves one open whose peer has gone
+    return words
+
+
+def _heard(association: Association, calling: str, called: str, secured: bool) -> str | None:
     if association.is_established:
         status = association.send_c_echo()
         association.release()
@@ -83,7 +92,7 @@ def _asked(
             (source, reason), f"it rejects the association (source {source}, reason {reason})"
         )
         return words.format(calling=calling, called=called)
-    if association.requestor.primitive is None or secured is not None:
+    if association.requestor.primitive is None or secured:
         return "the connection did not become secure: do both sides have certificates that the other trusts?"
     return (
         "it closed the connection unheard: this machine's address is not on its list, it wants TLS, "

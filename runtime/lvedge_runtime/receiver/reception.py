@@ -5,6 +5,7 @@ Nothing here knows the time: whoever calls says when.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from lvedge_runtime.sources.dicom_order import SLICE_TOLERANCE_MM, is_parallel
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.naming import natural_key
 from lvedge_runtime.sources.source import SourceOptions
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
 
 
 @dataclass
@@ -150,6 +153,20 @@ class Reception:
     def _complete(self, series: _Series) -> Iterator[Frame | Rejected]:
         series.whole = True
         dropped, series.dropped = series.dropped, Counter()
+        LOG.info(
+            "a series is whole: %d pictures of %d instances; %d dropped",
+            len(series.images),
+            len(series.files),
+            dropped.total(),
+            extra={
+                "fields": {
+                    "event": "series whole",
+                    "pictures": len(series.images),
+                    "instances": len(series.files),
+                    "dropped": dropped.total(),
+                }
+            },
+        )
         series.slices = []
         for reason, count in dropped.items():
             yield Rejected(f"{count} of {series.name}", reason, series.name)
