@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,8 @@ sys.path += [str(TESTS), str(TESTS / "runtime")]
 from cine_files import content_of, ge, multi_frame, numbered, others, philips, siemens
 from discs import DiscStepper
 from peers import receiver
+from pydicom import datadict, dcmread
+from pydicom.dataelem import DataElement
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 from reception_room import Room
@@ -42,6 +45,7 @@ from reception_room import Room
 from benchmarks.provenance import provenance
 from lvedge.frame import Frame, Rejected
 from lvedge.quality import DEFAULT_QUALITY
+from lvedge_runtime.sources.dicom_header import TAGS
 from lvedge_runtime.stream import Stream
 from lvedge_runtime.trace import places_of
 
@@ -73,6 +77,14 @@ TEXTS = (
     b"1e30",
 )
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+
+TAGS_SAY = (
+    *("", "0", "-1", "1", "7", "1000", "20000", "2147483647", "-2147483648", "0.001", "240000.5"),
+    *("1e29", "-1e29", "1e-300", "1e999", "nan", "inf", "x", "\\", "../../etc/passwd", "999Y", "F"),
+    *("1\\2\\3", "0\\0", "1\\0\\0\\0\\1\\0", "1e29\\1e29", "LOCALIZER", "MONOCHROME1"),
+    "1.2.840.10008.5.1.4.1.1.4.1",
+)
+NUMBERS_SAY = (0, 1, 2, 3, 8, 16, 32, 64, 513, 16384, 65535)
 
 Damage = Callable[[random.Random, bytearray, Sequence[bytes]], None]
 
@@ -167,13 +179,34 @@ DAMAGES: tuple[Damage, ...] = (_flip, _cut, _drop, _repeat, _splice, _number, _t
 
 def damaged(drawn: random.Random, whole: Sequence[bytes]) -> bytes:
     """One of the items, damaged once to three times; mostly it still begins as a file, so that it is read."""
-    data = bytearray(drawn.choice(whole))
+    chosen = drawn.choice(whole)
+    if drawn.random() < 0.4:
+        return _retagged(drawn, chosen)
+    data = bytearray(chosen)
     for _ in range(drawn.choice((1, 1, 2, 3))):
         if len(data) > 1:
             drawn.choice(DAMAGES)(drawn, data, whole)
     if drawn.random() < 0.9 and len(data) > 132:
         data[128:132] = b"DICM"
     return bytes(data)
+
+
+def _retagged(drawn: random.Random, content: bytes) -> bytes:
+    """A file that is sound as a file, with one to four elements that say what they should not."""
+    data = dcmread(BytesIO(content))
+    for _ in range(drawn.choice((1, 1, 2, 4))):
+        tag, (keyword, _form) = drawn.choice(list(TAGS.items()))
+        if keyword == "TransferSyntaxUID":
+            continue
+        if keyword in data and drawn.random() < 0.1:
+            del data[keyword]
+        elif datadict.dictionary_VR(tag) == "US":
+            data[tag] = DataElement(tag, "US", drawn.choice(NUMBERS_SAY))
+        else:
+            data[tag] = DataElement(tag, "UT", drawn.choice(TAGS_SAY))
+    buffer = BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def fuzz_files(count: int, seed: int, whole: Sequence[bytes]) -> Found:
