@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore long check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
+.PHONY: help test explore long soak check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
 	device cases docs
 
 PYTHON ?= python
@@ -29,6 +29,9 @@ long: ## updates killed at random moments, pycuda over a driver double, a millio
 	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 	$(PYTHON) -m benchmarks.pycuda_double --out benchmarks/results/pycuda_double.json
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
+
+soak: ## an hour at 25 pictures a second through the real command: figures as JSON and a plot
+	$(PYTHON) -m benchmarks.soak --out benchmarks/results/soak.json --plot benchmarks/results/soak.png
 
 check: ## lint, format, types, import contracts, bandit
 	$(PYTHON) -m ruff check .

@@ -137,8 +137,11 @@ def untrusted(folder: Path) -> Callable[[socket.socket], None]:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.load_cert_chain(folder / "stranger.pem", folder / "stranger.key")
         with context.wrap_socket(connection, do_handshake_on_connect=False) as secured:
-            secured.do_handshake()
-            secured.recv(1)
+            try:
+                secured.do_handshake()
+                secured.recv(1)
+            except AttributeError as err:  # what Python says where the connection was closed before
+                raise ConnectionError from err
 
     return say
 

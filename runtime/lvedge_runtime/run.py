@@ -44,7 +44,7 @@ def read_settings(args: Sequence[str] | None) -> tuple[argparse.Namespace, Servi
     with faults.noted():
         check_receiver(config)
     faults.tell()
-    if not (options.stream.startswith("dicom://") or {"dicom", "series"} & config.tables.keys()):
+    if not (options.stream.startswith("dicom://") or config.tables.keys() - {"run", "service"}):
         options.config = None  # it says nothing of a source
     return options, service
 

@@ -37,7 +37,8 @@ def test_damaged_conversations_end_and_are_counted(tmp_path: Path) -> None:
     found = fuzz_messages(MESSAGES, SEED, tmp_path)
     assert dict(found.faults) == {}, f"seed {SEED}"
     assert found.counts["opened"] == MESSAGES + 1  # and one that speaks well
-    assert found.counts["aborted"] + found.counts["released"] == found.counts["accepted"] - 1
+    ended = found.counts.get("aborted", 0) + found.counts.get("released", 0)
+    assert ended == found.counts["accepted"] - 1 > 0
 
 
 def test_what_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,8 @@ _BY_USER = 0x01
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x03, 0x07
 POLL_S = 0.1
 CONNECTING_BURST_S, SENDING_BURST_S = 60.0, 1.0
+TOLD_A_MINUTE = 6.0
+"""So many closed connections of one address are logged; all are counted. A log is not to be filled."""
 
 
 @dataclass
@@ -318,6 +320,7 @@ class _Server(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, settings: Settings, tally: Tally, **options: Any) -> None:
         self._settings = settings
         self._tally = tally
+        self._telling = Rate(TOLD_A_MINUTE / 60.0, CONNECTING_BURST_S)
         self._connecting = Rate(settings.limits.peer_connections_a_minute / 60.0, CONNECTING_BURST_S)
         self.request_queue_size = 64
         self.daemon_threads = True
@@ -343,13 +346,14 @@ class _Server(ThreadedAssociationServer):
         address = str(client_address[0])
         why = self._reason_to_close(address)
         if why is not None:
-            LOG.warning(
-                "a connection from %s was closed: %s",
-                address,
-                why,
-                extra={"fields": {"event": "connection closed"}},
-            )
             self._tally.add("closed")
+            if not self._telling.wait_s(address, time.monotonic()):
+                LOG.warning(
+                    "a connection from %s was closed: %s",
+                    address,
+                    why,
+                    extra={"fields": {"event": "connection closed"}},
+                )
             return False
         self._connections[request] = address
         self._tally.add("opened")
