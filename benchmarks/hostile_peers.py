@@ -178,9 +178,10 @@ def attack(port: int, seconds: float, certificates: Path | None) -> dict[str, An
 def _again(
     port: int, say: Callable[[socket.socket], None], pause_s: float, until: float, tally: Tally
 ) -> None:
-    while time.monotonic() < until:
-        tally.note(ended(port, say))
+    tally.note(ended(port, say))
+    while time.monotonic() + pause_s < until:
         time.sleep(pause_s)
+        tally.note(ended(port, say))
 
 
 def spell(running: Box, scanner: Scanner, seconds: float) -> Sent:
