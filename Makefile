@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore long check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
+.PHONY: help test explore long soak check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
 	device cases docs
 
 PYTHON ?= python
@@ -23,17 +23,24 @@ test: ## all tests; those marked "real" need the data
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
-long: ## updates and receiving killed at hundreds of random moments, pycuda over a driver double, a million cases: figures as JSON
+long: ## updates and receiving killed at hundreds of random moments, pycuda over a driver double, a million cases, 20,000 damaged items: JSON
+	$(PYTHON) -m benchmarks.fuzz_receiver --out benchmarks/results/fuzz_receiver.json
+	$(PYTHON) -m benchmarks.hostile_peers --out benchmarks/results/hostile_peers.json
 	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 	$(PYTHON) -m benchmarks.kill_receive --kills 200 --out benchmarks/results/kill_receive.json
 	$(PYTHON) -m benchmarks.pycuda_double --out benchmarks/results/pycuda_double.json
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
-check: ## lint, format, types, import contracts
+soak: ## an hour at 25 pictures a second through the real command: figures as JSON and a plot
+	$(PYTHON) -m benchmarks.soak --out benchmarks/results/soak.json --plot benchmarks/results/soak.png
+
+check: ## lint, format, types, import contracts, bandit
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	lint-imports
+	$(PYTHON) -m bandit -q -c pyproject.toml -r lvedge runtime export -x lvedge/casetable
+	$(PYTHON) -m bandit -q -c pyproject.toml -r lvedge/casetable -s B608 # names of our own tables; values go through ?
 
 fmt: ## mend what can be mended without thought
 	$(PYTHON) -m ruff check --fix .

@@ -84,6 +84,7 @@ class Frame:
         phase_count: phases that the beat has by its tags, there or not, or None.
         provisional: the series is still arriving and its slices are numbered as they came; the same frame
             comes again when the series is whole.
+        due_s: since when it could be measured, seconds on the monotonic clock, or None where nobody waits.
     """
 
     pixels: Pixels
@@ -102,6 +103,7 @@ class Frame:
     phase_index: int | None = None
     phase_count: int | None = None
     provisional: bool = False
+    due_s: float | None = None
 
     @property
     def handedness(self) -> Handedness:

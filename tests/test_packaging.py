@@ -170,6 +170,11 @@ def test_the_wheel_is_typed_and_licensed(wheel: zipfile.ZipFile):
     assert b"Attribution-NonCommercial-ShareAlike 4.0" in wheel.read("lvedge/weights/LICENSE")
 
 
+def test_the_wheel_holds_the_unit_and_a_file_to_begin_with(wheel: zipfile.ZipFile):
+    room = "lvedge_runtime/service"
+    assert {f"{room}/lvedge.service", f"{room}/gpu.conf", f"{room}/box.toml"} <= set(wheel.namelist())
+
+
 def test_the_wheel_is_small(wheel: zipfile.ZipFile):
     assert wheel.filename is not None
     assert Path(wheel.filename).stat().st_size <= LARGEST_WHEEL_BYTES

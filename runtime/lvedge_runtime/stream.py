@@ -59,6 +59,8 @@ class Stream:
         arriving: dict[str, _Arriving] = {}
         for item, source_ms in _timed(self._source):
             if isinstance(item, Rejected):
+                # A series is told of when it is whole: it may turn out to hold no frames at all.
+                arriving.pop(item.series or "", None)
                 yield item
                 continue
             if isinstance(item, SeriesEnd | Receipt):

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lvedge_runtime.bench.gpu import gpu_records
 from lvedge_runtime.bench.machine import machine_record
-from lvedge_runtime.bench.sensor import Reading, Sensors, read_sensors, summary
+from lvedge_runtime.bench.sensor import Sensors, summary
+from lvedge_runtime.machine.gpu import gpu_records
+from lvedge_runtime.machine.sensor import Reading, read_sensors
 
 JETSON = {
     "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",

@@ -22,6 +22,8 @@ from lvedge_runtime import cli
 from lvedge_runtime.demo import DEMO_PHASES, DEMO_SLICES
 from lvedge_runtime.engines import ENGINES, PassedOver
 from lvedge_runtime.sinks import RunContext
+from lvedge_runtime.sources import SourceOptions
+from lvedge_runtime.sources.source import BaseSource
 
 REFUSED = Rejected("7.dcm", "truncated: copy the file again", "phantom")
 
@@ -32,8 +34,8 @@ def play(monkeypatch) -> Callable[[Iterable[object]], None]:
 
     def play_items(items: Iterable[object]) -> None:
         @contextmanager
-        def opened(*_arguments) -> Iterator[tuple[Iterator[object], RunContext]]:
-            yield iter(items), RunContext("onnxruntime", "default", "1.2")
+        def opened(*_arguments) -> Iterator[tuple[BaseSource, Iterator[object], RunContext]]:
+            yield BaseSource(SourceOptions()), iter(items), RunContext("onnxruntime", "default", "1.2")
 
         monkeypatch.setattr(cli, "_opened", opened)
 

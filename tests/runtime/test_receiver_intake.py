@@ -45,7 +45,9 @@ def test_no_content_makes_a_path(tmp_path: Path) -> None:
         assert "/" not in arrival.series
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 500, "cut", "no groups", "a milliard frames"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\0" * 500, "cut", "no groups", "a milliard frames", "frames of nothing"]
+)
 def test_what_cannot_be_read_is_refused_and_counted(damage: bytes | str) -> None:
     content = content_of(ge()[0])
     if damage == "cut":
@@ -56,6 +58,8 @@ def test_what_cannot_be_read_is_refused_and_counted(damage: bytes | str) -> None
         damage = content_of(data)
     elif damage == "a milliard frames":
         damage = content_of(ge(NumberOfFrames=10**9)[0])
+    elif damage == "frames of nothing":
+        damage = content_of(ge(NumberOfFrames=20_000)[0])
     assert isinstance(damage, bytes)
     with Room() as room:
         assert room.intake.take(damage) == CANNOT_UNDERSTAND

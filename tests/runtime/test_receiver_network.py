@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,44 @@ def test_no_more_connections_are_open_than_the_limit(tmp_path: Path) -> None:
         finally:
             for connection in several:
                 connection.close()
+
+
+def test_one_address_does_not_take_the_connections_of_all(tmp_path: Path) -> None:
+    limits = LIMITS.replace("associations = 2", "associations = 4\npeer_associations = 1")
+    with receiver(tmp_path, limits.replace("associate_s = 1", "associate_s = 60")) as there:
+        several = [socket.create_connection(there.at) for _ in range(4)]
+        try:
+            assert [closed_after(connection) for connection in several[2:]] == [True] * 2
+            # Another address of this machine's own.
+            with socket.create_connection(there.at, source_address=("127.0.0.2", 0)) as other:
+                other.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    other.recv(1)
+        finally:
+            for connection in several:
+                connection.close()
+        assert there.source._listener.tally.as_dict() == {"opened": 3, "closed": 2}
+
+
+def test_who_connects_too_often_is_closed_unheard(tmp_path: Path) -> None:
+    with receiver(tmp_path, LIMITS + "peer_connections_a_minute = 3\n") as there:
+        codes = [ask("echoscu", "-aec", "LVEDGE", *there.at).returncode for _ in range(4)]
+        assert codes == [0, 0, 0, 1]
+        with socket.create_connection(there.at, source_address=("127.0.0.2", 0)) as other:
+            other.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                other.recv(1)
+
+
+def test_who_sends_too_fast_is_answered_later_and_loses_nothing(tmp_path: Path) -> None:
+    data = ge(sizes=(1.0,))
+    with receiver(tmp_path, LIMITS + "peer_messages_a_s = 5\n") as there:
+        files = written(tmp_path / "files", data)
+        began = time.monotonic()
+        assert ask("storescu", "-aec", "LVEDGE", *there.at, *sorted(files.iterdir())).returncode == 0
+        # Five at once, and the other seven at five a second.
+        assert time.monotonic() - began >= 1.4
+        assert there.source.tally["taken"] == 12
 
 
 def test_an_instance_beyond_the_limit_ends_the_association(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("[dicom", "no TOML"),
-        ("[dicm]", "dicm: no such setting (known: dicom, series, journal, outbox)"),
+        ("[dicm]", "dicm: no such setting (known: run, service, dicom, series, journal, outbox)"),
         ("dicom = 3", "dicom: expected a table"),
         ("[dicom]\nwindows = 3", "dicom.windows: no such setting (known: "),
         ("[dicom]\nwindow = 0", "dicom.window: 0 is not a whole number above 0"),
@@ -112,6 +112,11 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         ("[dicom]\npeers = []", "write one [[dicom.peers]] with an ae_title for each"),
         ("[[dicom.peers]]\naddress = '10.0.0.1'", "dicom.peers: each needs an ae_title"),
         ("[[dicom.peers]]\nae_title = 'A'\naddress = '10.0.0'", "'10.0.0' is none, write 10.1.2.3"),
+        ("[dicom]\nother_classes = 5", "dicom.other_classes: expected a list of UIDs"),
+        (
+            "[[dicom.peers]]\nae_title = 'A'\nport = 104",
+            "dicom.peers.port: 1 to 65535, beside the one address",
+        ),
         ("[dicom.tls]\ncertificate = 'a.pem'", "dicom.tls.key: name a PEM file"),
         ("[dicom.limits]\nidle = 3", "dicom.limits.idle: no such setting (known: associations"),
         ("[series]\nname = 'x'", "write one [[series]] for each rule"),
@@ -129,6 +134,17 @@ def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str, words: str) ->
     assert words in str(refused.value)
     assert str(refused.value).startswith(f"{tmp_path}/lvedge.toml: ")
     assert "\n" not in str(refused.value)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        settings_of(tmp_path, "[dicom]\nwindow = 0\nwindows = 3\n[dicom.limits]\nidle_s = 0\n[[series]]\n")
+    assert str(refused.value).split("; ") == [
+        f"{tmp_path}/lvedge.toml: dicom.limits.idle_s: 0 is not a number above 0",
+        "dicom.windows: no such setting (known: window, gap_s, series_s, keep_s, fewest_phases)",
+        "dicom.window: 0 is not a whole number above 0",
+        "series.name: every rule needs a name of 1 to 80 characters, as 'localiser'",
+    ]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

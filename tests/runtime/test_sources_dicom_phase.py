@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 from cine_files import LONG, cine, ge, numbered, philips, real_time, several_beats
 from dicom_files import places
-from reception_room import in_folder
+from reception_room import in_folder, received, results
 
 from lvedge.frame import Frame
 from lvedge_runtime.sources.dicom_image import seconds_from_text
@@ -95,3 +96,44 @@ def test_times_that_start_afresh_are_several_beats(times: list[float], several: 
 )
 def test_a_time_of_day_is_seconds(text: str, seconds: float | None) -> None:
     assert seconds_from_text(text) == seconds
+
+
+FAR = 2**31 - 1
+"""The largest integer string that DICOM allows."""
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"CardiacNumberOfImages": FAR},
+        {"CardiacNumberOfImages": None, "NominalInterval": None, "TriggerTime": lambda p: 60.0 * p**9},
+        {"TriggerTime": None, "InstanceNumber": lambda _: 5},
+        {"TriggerTime": None, "InstanceNumber": lambda p: FAR if p == 11 else p},
+        {"TriggerTime": None, "TemporalPositionIdentifier": lambda p: FAR if p == 11 else p + 1},
+        {"NominalInterval": 1e-300},
+        {"TriggerTime": lambda p: 1e29 * (p + 1)},
+        {"TriggerTime": lambda p: 1e-9 * p},
+    ],
+    ids=[
+        "a milliard phases",
+        "times far apart",
+        "one number for all",
+        "a number far away",
+        "a position far away",
+        "no time at all",
+        "an age",
+        "an instant",
+    ],
+)
+def test_tags_that_cannot_be_meant_cost_no_time_and_no_memory(tmp_path: Path, tags) -> None:
+    data = ge(sizes=(1.0,), **tags)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 500_000_000, hard))
+    try:
+        folder, arrived = results(in_folder(tmp_path, data)), results(received(data), provisional=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert len([line for line in folder if "frame" in line]) >= 1
+    missing = [len(line["cycle"].get("missing", ())) for line in [*folder, *arrived] if "cycle" in line]
+    assert max(missing) <= 1200

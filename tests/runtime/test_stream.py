@@ -277,6 +277,16 @@ def test_live_frames_come_at_once_and_once_each() -> None:
     assert counts(item for item, _ in seen) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
+def test_a_series_that_was_told_of_as_a_whole_is_forgotten() -> None:
+    arriving = [replace(disc_frame(BEAT[k], k), provisional=True) for k in range(3)]
+    told = Rejected("3 of a", "no cine", "a")
+    once, again = counts(streamed(arriving)), counts(streamed([*arriving, told, *arriving]))
+    # The second time the state begins anew, and nothing of the first is held.
+    assert [count for count in again if count is not None] == [
+        count for count in once if count is not None
+    ] * 2
+
+
 def test_live_equals_stepping_by_hand() -> None:
     frames = slice_of(radii=3 * BEAT)
     measurer = SliceMeasurer(DiscStepper(), DEFAULT_QUALITY)

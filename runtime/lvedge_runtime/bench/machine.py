@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lvedge import __version__
-from lvedge_runtime.bench.gpu import gpu_records
 from lvedge_runtime.doctor.check import Standing
 from lvedge_runtime.doctor.package import BASE
 from lvedge_runtime.doctor.system import system_checks
+from lvedge_runtime.machine.file import text_of
+from lvedge_runtime.machine.gpu import gpu_records
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "bf16", "i8mm")
 """What decides whether lower precisions pay on a processor."""
@@ -49,14 +50,6 @@ def machine_record(root: Path = Path("/")) -> dict[str, Any]:
         "lvedge": __version__,
         "thread_settings": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
-
-
-def text_of(path: Path) -> str:
-    """A small file of the system, without the white space around it; empty where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        return ""
 
 
 def _processor(root: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
+import subprocess  # our own command, without a shell  # nosec B404
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -85,7 +85,9 @@ def _first_line(command: Sequence[str]) -> float:
     # As installed: pip compiles the modules, whatever this shell says of bytecode.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+    with subprocess.Popen(  # nosec B603
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    ) as process:
         if process.stdout is None or process.stderr is None:
             raise AssertionError("both were asked to be pipes")
         line = process.stdout.readline()

@@ -29,7 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(args)
     except SystemExit as leave:
         return int(leave.code or 0)
-    checks = all_checks(options.root)
+    checks = all_checks(options.root, options.config)
     can_run = not any(check.standing is Standing.FAULT for check in checks)
     sys.stdout.write(_json(checks, can_run) if options.json else _text(checks, can_run))
     return CAN_RUN if can_run else CANNOT_RUN
@@ -50,18 +50,34 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the system's own files lie, JetPack's for instance (default: /)",
     )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="also check this file of settings, and ask its peers and the running receiver for an echo",
+    )
     return parser
 
 
-def all_checks(root: Path) -> list[Check]:
-    """Everything that is looked at, in the order in which it is told."""
+def all_checks(root: Path, config: Path | None = None) -> list[Check]:
+    """Everything that is looked at, in the order in which it is told.
+
+    Args:
+        root: the folder that the system's files lie under.
+        config: a file of settings, or None.
+    """
     checks = [python_check(), *system_checks(root), *package_checks()]
     if any(check.standing is Standing.FAULT for check in checks):
         return checks  # the job itself would fail for what was told already
 
     from lvedge_runtime.doctor.job import job_checks
 
-    return [*checks, *job_checks()]
+    checks += job_checks()
+    if config is not None:
+        from lvedge_runtime.doctor.service import service_checks
+
+        checks += service_checks(config)
+    return checks
 
 
 def _json(checks: Sequence[Check], can_run: bool) -> str:

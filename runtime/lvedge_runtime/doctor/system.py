@@ -9,25 +9,23 @@ from __future__ import annotations
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lvedge_runtime.doctor.check import Check, Standing
+from lvedge_runtime.machine.power import power_mode
 
 L4T_RELEASE = "etc/nv_tegra_release"
 DPKG_STATUS = "var/lib/dpkg/status"
 CUDA_VERSION = "usr/local/cuda/version.json"
 DRIVER_VERSION = "proc/driver/nvidia/version"
-NVPMODEL, NVPMODEL_CONF = "usr/sbin/nvpmodel", "etc/nvpmodel.conf"
+NVPMODEL_CONF = "etc/nvpmodel.conf"
 
 _RELEASE = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
 _DRIVER = re.compile(r"Kernel Module.*?\s(\d+\.[\d.]+)\s")
-_MODE = re.compile(r"NV Power Mode:\s*(\S+)")
 _MODES = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 _PACKAGE = re.compile(r"^Package: (\S+)$", re.MULTILINE)
 _VERSION = re.compile(r"^Version: (\S+)$", re.MULTILINE)
-_TIMEOUT_S = 10.0
 
 
 def python_check() -> Check:
@@ -91,23 +89,18 @@ def _tensorrt(packages: Mapping[str, str], is_jetson: bool) -> Check:
 
 def _power_mode(root: Path) -> Check:
     """The mode in use; anything but MAXN holds clocks or cores back."""
-    command = [str(root / NVPMODEL), "-q"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
-        found = _MODE.search(done.stdout)
-    except (OSError, subprocess.TimeoutExpired):
-        found = None
-    if found is None:
+    mode = power_mode(root)
+    if mode is None:
         return Check("power mode", Standing.ABSENT, "nvpmodel does not say", "sudo nvpmodel -q")
     fastest = [
         number for number, name in _MODES.findall(_text(root / NVPMODEL_CONF)) if name.startswith("MAXN")
     ]
-    if found[1].startswith("MAXN") or not fastest:
-        return Check("power mode", Standing.PRESENT, found[1])
+    if mode.startswith("MAXN") or not fastest:
+        return Check("power mode", Standing.PRESENT, mode)
     return Check(
         "power mode",
         Standing.WORTH_MENDING,
-        f"{found[1]}, not the fastest",
+        f"{mode}, not the fastest",
         f"sudo nvpmodel -m {fastest[-1]}",
     )
 

@@ -117,6 +117,19 @@ class Outbox:
             found = rows.execute(query, (None if state is None else state.value, destination)).fetchall()
         return [_item(values) for values in found]
 
+    def count(self, state: ItemState, destination: str) -> float:
+        """How many objects for a destination are in a state."""
+        query = "SELECT count(*) FROM item WHERE state = ? AND destination = ?"
+        with self._database.look() as rows:
+            return float(rows.execute(query, (state.value, destination)).fetchone()[0])
+
+    def age_s(self, destination: str, now: float) -> float:
+        """Since when the oldest object that waits for a destination has been there, s; 0 where none does."""
+        query = "SELECT min(made) FROM item WHERE state = 'waiting' AND destination = ?"
+        with self._database.look() as rows:
+            (made,) = rows.execute(query, (destination,)).fetchone()
+        return 0.0 if made is None else max(now - float(made), 0.0)
+
     def content(self, number: int) -> bytes | None:
         """An object's file, or None where it was sent or dropped meanwhile."""
         with self._database.look() as rows:

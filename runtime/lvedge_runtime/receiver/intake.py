@@ -6,6 +6,7 @@ the C-STORE response. What the answer rests on is in the shelf: ``keep``, then `
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from lvedge_runtime.sources.dicom_header import Header, header_from_bytes
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
 from lvedge_runtime.sources.dicom_order import name_of_series
 from lvedge_runtime.sources.source import SourceOptions
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 """Statuses of a C-STORE response (DICOM PS3.4, table B.2-1)."""
@@ -207,4 +210,5 @@ class Intake:
 
     def _answered(self, status: int, what: str) -> int:
         self.tally.add(what)
+        LOG.debug("an instance came: %s", what, extra={"fields": {"event": "instance", "outcome": what}})
         return status

@@ -11,12 +11,15 @@ import logging
 import socket
 import ssl
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import pydicom
 from pydicom.uid import (
@@ -32,15 +35,18 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from lvedge import __version__
 from lvedge.errors import SourceError, UsageError
 from lvedge_runtime.receiver.bound import Bounds, BoundSocket, BoundTls
-from lvedge_runtime.receiver.intake import SUCCESS, Intake
-from lvedge_runtime.receiver.setting import Peer, Settings, TlsFiles
+from lvedge_runtime.receiver.intake import CANNOT_UNDERSTAND, SUCCESS, Intake, Tally
+from lvedge_runtime.receiver.rate import Rate
+from lvedge_runtime.receiver.setting import Settings, TlsFiles
 from lvedge_runtime.sources.dicom_pixels import has_codecs
+from lvedge_runtime.trace import places_of
 from lvedge_runtime.uri import Uri
 
 LOG = logging.getLogger("lvedge_runtime.receiver")
@@ -58,6 +64,24 @@ _REJECTED = 0x01
 _BY_USER = 0x01
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x03, 0x07
 POLL_S = 0.1
+CONNECTING_BURST_S, SENDING_BURST_S = 60.0, 1.0
+TOLD_A_MINUTE = 6.0
+"""So many closed connections of one address are logged; all are counted. A log is not to be filled."""
+
+
+@dataclass
+class _Visit:
+    """What came over one association.
+
+    Args:
+        began: when, seconds.
+        statuses: how often which status was answered.
+        received_bytes: size of its instances.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    statuses: Counter[int] = field(default_factory=Counter)
+    received_bytes: int = 0
 
 
 class Listener:
@@ -83,6 +107,9 @@ class Listener:
         self._intake = intake
         self._server: _Server | None = None
         self._entered = ExitStack()
+        self._visits: WeakKeyDictionary[Association, _Visit] = WeakKeyDictionary()
+        self._sending = Rate(settings.limits.peer_messages_a_s, SENDING_BURST_S)
+        self.tally = Tally()
 
     @property
     def port(self) -> int:
@@ -94,7 +121,12 @@ class Listener:
             entered.enter_context(silent())
             self._listen()
             self._entered = entered.pop_all()
-        LOG.info("listening on port %d as %s", self.port, self._settings.ae_title)
+        LOG.info(
+            "listening on port %d as %s",
+            self.port,
+            self._settings.ae_title,
+            extra={"fields": {"event": "listening", "port": self.port}},
+        )
         return self
 
     def _listen(self) -> None:
@@ -113,6 +145,9 @@ class Listener:
         context = None if self._settings.tls is None else _tls_context(self._settings.tls)
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_C_STORE, self._stored),
             (evt.EVT_C_ECHO, self._echoed),
         ]
@@ -125,6 +160,8 @@ class Listener:
                 ssl_context=context,
                 evt_handlers=handlers,
                 settings=self._settings,
+                tally=self.tally,
+                request_handler=_Handler,
             )
         except OSError as err:
             why = err.strerror or str(err)
@@ -150,9 +187,9 @@ class Listener:
         self._entered.close()
 
     @property
-    def is_busy(self) -> bool:
-        """Whether an association is open."""
-        return self._server is not None and bool(self._server.active_associations)
+    def open_associations(self) -> int:
+        """How many associations are open."""
+        return 0 if self._server is None else len(self._server.active_associations)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject who is not on the list, or calls another."""
@@ -170,32 +207,124 @@ class Listener:
             self._reject(association, _CALLING_UNKNOWN, "its AE title is not listed with its address")
 
     def _reject(self, association: Association, diagnostic: int, why: str) -> None:
-        LOG.warning("an association from %s was rejected: %s", _address(association), why)
+        LOG.warning(
+            "an association from %s was rejected: %s",
+            _address(association),
+            why,
+            extra={"fields": {"event": "association rejected"}},
+        )
         self._intake.tally.add("rejected")
+        self.tally.add("rejected")
         association.acse.send_reject(_REJECTED, _BY_USER, diagnostic)
         association.kill()
 
+    def _accepted(self, event: evt.Event) -> None:
+        self._visits[event.assoc] = _Visit()
+        self.tally.add("accepted")
+        LOG.debug(
+            "an association from %s began",
+            _address(event.assoc),
+            extra={"fields": {"event": "association began"}},
+        )
+
+    def _released(self, event: evt.Event) -> None:
+        self._ended(event.assoc, "released")
+
+    def _aborted(self, event: evt.Event) -> None:
+        self._ended(event.assoc, "aborted")
+
+    def _ended(self, association: Association, how: str) -> None:
+        visit = self._visits.pop(association, None)
+        if visit is None:
+            return
+        self.tally.add(how)
+        count, right = visit.statuses.total(), visit.statuses[SUCCESS]
+        seconds = time.monotonic() - visit.began
+        fields = {
+            "event": f"association {how}",
+            "instances": count,
+            "refused": count - right,
+            "bytes": visit.received_bytes,
+            "seconds": round(seconds, 3),
+        }
+        LOG.info(
+            "an association from %s was %s after %.1f s: %d instances, %d of them refused",
+            _address(association),
+            how,
+            seconds,
+            count,
+            count - right,
+            extra={"fields": fields},
+        )
+
     def _stored(self, event: evt.Event) -> int:
-        status = self._intake.take(event.encoded_dataset())
+        self._hold_back(event.assoc)
+        visit = self._visits.setdefault(event.assoc, _Visit())
+        try:
+            content = event.encoded_dataset()
+            visit.received_bytes += len(content)
+            status = self._intake.take(content)
+        except Exception as err:  # noqa: BLE001 - whatever a peer's instance does, the next one is served
+            LOG.error(
+                "an instance could not be taken in: %s",
+                places_of(err),
+                extra={"fields": {"event": "instance failed"}},
+            )
+            self._intake.tally.add("failed")
+            status = CANNOT_UNDERSTAND
+        visit.statuses[status] += 1
         _answered(event)
         if status != SUCCESS:
-            LOG.warning("an instance was answered with 0x%04X", status)
+            LOG.warning(
+                "an instance was answered with 0x%04X",
+                status,
+                extra={"fields": {"event": "instance refused", "status": status}},
+            )
         return status
 
     def _echoed(self, event: evt.Event) -> int:
+        self._hold_back(event.assoc)
         self._intake.tally.add("echo")
         _answered(event)
         return SUCCESS
+
+    def _hold_back(self, association: Association) -> None:
+        """Let a peer that sends too fast wait: its own association's thread sleeps."""
+        while wait_s := self._sending.wait_s(_address(association), time.monotonic()):
+            time.sleep(wait_s)
+
+
+class _States(StateMachine):
+    """pynetdicom's, whose thread ends with an error where a peer that has gone is still to be answered.
+
+    What does not belong to the state (DICOM PS3.8, table 9-10) is left out; time limits end the rest.
+    """
+
+    def do_action(self, event: str) -> None:
+        if (event, self.current_state) in TRANSITION_TABLE:
+            super().do_action(event)
+
+
+class _Handler(RequestHandler):
+    """Makes associations with these states."""
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dul.state_machine = _States(association.dul)
+        return association
 
 
 class _Server(ThreadedAssociationServer):
     """Accepts no more connections than the limits allow, each within bounds, without waiting for any."""
 
-    def __init__(self, *arguments: Any, settings: Settings, **options: Any) -> None:
+    def __init__(self, *arguments: Any, settings: Settings, tally: Tally, **options: Any) -> None:
         self._settings = settings
+        self._tally = tally
+        self._telling = Rate(TOLD_A_MINUTE / 60.0, CONNECTING_BURST_S)
+        self._connecting = Rate(settings.limits.peer_connections_a_minute / 60.0, CONNECTING_BURST_S)
         self.request_queue_size = 64
         self.daemon_threads = True
-        self._connections: WeakSet[socket.socket] = WeakSet()
+        self._connections: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
         super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -214,19 +343,41 @@ class _Server(ThreadedAssociationServer):
         return secured, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        most = 2 * self._settings.limits.associations
-        if sum(connection.fileno() != -1 for connection in self._connections) >= most:
-            LOG.warning("a connection was closed: %d are open", most)
+        address = str(client_address[0])
+        why = self._reason_to_close(address)
+        if why is not None:
+            self._tally.add("closed")
+            if not self._telling.wait_s(address, time.monotonic()):
+                LOG.warning(
+                    "a connection from %s was closed: %s",
+                    address,
+                    why,
+                    extra={"fields": {"event": "connection closed"}},
+                )
             return False
-        peers: Sequence[Peer] = self._settings.peers
-        if peers and not any(peer.is_at(client_address[0]) for peer in peers):
-            LOG.warning("a connection from %s was closed: no listed peer is there", client_address[0])
-            return False
-        self._connections.add(request)
+        self._connections[request] = address
+        self._tally.add("opened")
         return True
 
+    def _reason_to_close(self, address: str) -> str | None:
+        limits, peers = self._settings.limits, self._settings.peers
+        if peers and not any(peer.is_at(address) for peer in peers):
+            return "no listed peer is there"
+        if self._connecting.wait_s(address, time.monotonic()):
+            return "it connects too often"
+        open_ones = [at for connection, at in self._connections.items() if connection.fileno() != -1]
+        if len(open_ones) >= 2 * limits.associations:
+            return f"{len(open_ones)} are open"
+        if open_ones.count(address) >= 2 * limits.peer_associations:
+            return f"{open_ones.count(address)} from there are open"
+        return None
+
     def handle_error(self, _request: Any, _client_address: Any) -> None:
-        LOG.warning("a connection ended before its association began")
+        LOG.warning(
+            "a connection ended before its association began",
+            extra={"fields": {"event": "connection broken"}},
+        )
+        self._tally.add("broken")
 
 
 def _address(association: Association) -> str:
@@ -251,7 +402,7 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     loads: Sequence[tuple[Path, Callable[[], None]]] = (
         (
             files.certificate,
-            lambda: context.load_cert_chain(files.certificate, files.key, password=_no_password),
+            lambda: context.load_cert_chain(files.certificate, files.key, password=no_password),
         ),
         (files.clients, lambda: context.load_verify_locations(files.clients)),
     )
@@ -265,7 +416,7 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _no_password() -> str:
+def no_password() -> str:
     raise OSError(0, "the key asks for a password; store it without one, readable by its owner alone")
 
 

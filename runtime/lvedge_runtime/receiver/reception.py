@@ -5,10 +5,11 @@ Nothing here knows the time: whoever calls says when.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.naming import natural_key
 from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import SourceOptions
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
 
 
 @dataclass
@@ -116,7 +119,7 @@ class Reception:
             for part in series.slices:
                 if not series.whole and part.window.is_waiting and now >= part.touched + self._settings.gap_s:
                     part.touched = now
-                    yield from self._frames(series, part, part.window.step_over())
+                    yield from self._frames(series, part, part.window.step_over(), now)
 
     def complete(self, now: float) -> Iterator[Given]:
         """One series that was quiet for long enough, whole, and its receipt; nothing where there is none."""
@@ -163,6 +166,20 @@ class Reception:
     def _whole(self, series: _Series) -> Iterator[Given]:
         series.whole = True
         dropped, series.dropped = series.dropped, Counter()
+        LOG.info(
+            "a series is whole: %d pictures of %d instances; %d dropped",
+            len(series.images),
+            len(series.files),
+            dropped.total(),
+            extra={
+                "fields": {
+                    "event": "series whole",
+                    "pictures": len(series.images),
+                    "instances": len(series.files),
+                    "dropped": dropped.total(),
+                }
+            },
+        )
         series.slices = []
         for reason, count in dropped.items():
             yield Rejected(f"{count} of {series.name}", reason, series.name)
@@ -194,7 +211,7 @@ class Reception:
             part.window.add(image)
         for part in series.slices:
             if part.touched == at:
-                yield from self._frames(series, part, part.window.ready())
+                yield from self._frames(series, part, part.window.ready(), at)
 
     def _slice(self, series: _Series, image: Image, at: float) -> _Slice:
         """The slice that a picture belongs to."""
@@ -212,8 +229,9 @@ class Reception:
         return series.slices[-1]
 
     def _frames(
-        self, series: _Series, part: _Slice, given: Iterator[tuple[int, Image]]
+        self, series: _Series, part: _Slice, given: Iterator[tuple[int, Image]], due: float
     ) -> Iterator[Frame | Rejected]:
+        """Frames whose turn has come; ``due`` says when."""
         for place, image in given:
             frame = frame_from_image(
                 image,
@@ -228,7 +246,7 @@ class Reception:
             part.given += 1
             # What cannot be decoded is told once, when the series is whole.
             if isinstance(frame, Frame):
-                yield frame
+                yield replace(frame, due_s=due)
 
 
 def _identity(image: Image) -> tuple[str, int]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lvedge.errors import MissingExtraError, UsageError
+from lvedge.errors import UsageError
+from lvedge_runtime.config import (
+    Config,
+    Faults,
+    check_known,
+    config_from_file,
+    flag_in,
+    number_in,
+    placed,
+    table_of,
+)
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
 from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, rules_from_tables
 
@@ -40,10 +49,12 @@ class Peer:
     Args:
         ae_title: its calling AE title.
         network: the addresses that it may have; None for any.
+        port: where it listens itself, or None; ``lvedge-doctor`` asks it for an echo there.
     """
 
     ae_title: str
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
+    port: int | None = None
 
     def is_at(self, address: str) -> bool:
         return self.network is None or ipaddress.ip_address(address) in self.network
@@ -64,6 +75,9 @@ class Limits:
 
     Args:
         associations: open at once; twice as many connections, and the next are closed unheard.
+        peer_associations: the same for one address, so that none takes all of them.
+        peer_connections_a_minute: an address that connects more often is closed unheard.
+        peer_messages_a_s: an address that sends faster is answered later.
         associate_s: a connection without an association request is closed after so long.
         pdu_s: so long may one protocol data unit take from its first byte to its last.
         idle_s: an association on which nothing happens is aborted after so long.
@@ -74,6 +88,9 @@ class Limits:
     """
 
     associations: int = 16
+    peer_associations: int = 8
+    peer_connections_a_minute: float = 300.0
+    peer_messages_a_s: float = 500.0
     associate_s: float = 10.0
     pdu_s: float = 20.0
     idle_s: float = 60.0
@@ -122,70 +139,63 @@ def settings_from_file(path: Path) -> Settings:
     """The settings that a TOML file states; what it leaves out keeps its default.
 
     Raises:
-        UsageError: if it cannot be read, or says anything that is not a setting.
+        UsageError: if it cannot be read, or says anything that is not a setting; all faults at once.
         MissingExtraError: on CPython 3.10 without tomli.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise UsageError(f"the settings in {path} cannot be read: {getattr(err, 'strerror', err)}") from err
-    try:
-        return _settings(_parsed(text), path.parent)
-    except UsageError as err:
-        raise UsageError(f"{path}: {err}") from err
+    return settings_from_config(config_from_file(path))
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ImportError as err:
-            raise MissingExtraError("tomli", "dicom-net", "a file of settings on CPython 3.10") from err
-    try:
-        return dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as err:
-        raise UsageError(f"no TOML: {err}") from err
+def settings_from_config(config: Config) -> Settings:
+    """What a file says of receiving, ``[dicom]`` and ``[[series]]``.
+
+    Raises:
+        UsageError: if it cannot be meant; all faults at once.
+    """
+    with placed(config.path):
+        return _settings(config.tables, config.path.parent)
 
 
 def _settings(tables: Mapping[str, Any], folder: Path) -> Settings:
-    _known(tables, ("dicom", "series", "journal", "outbox"), "")
-    dicom = dict(_table(tables, "dicom"))
-    values: dict[str, Any] = {}
-    if "peers" in dicom:
-        peers = dicom.pop("peers")
-        if not isinstance(peers, list) or not peers:
-            raise UsageError("dicom.peers: write one [[dicom.peers]] with an ae_title for each")
-        values["peers"] = tuple(_peer(peer) for peer in peers)
-    if "tls" in dicom:
-        values["tls"] = _tls(_table(dicom, "tls"), folder)
-        del dicom["tls"]
-    if "limits" in dicom:
-        values["limits"] = Limits(**_numbers(_table(dicom, "limits"), Limits, "dicom.limits"))
-        del dicom["limits"]
-    if "other_classes" in dicom:
-        values["other_classes"] = tuple(_uid(uid) for uid in dicom.pop("other_classes"))
-    if "provisional" in dicom:
-        values["provisional"] = dicom.pop("provisional")
-        if not isinstance(values["provisional"], bool):
-            raise UsageError("dicom.provisional: expected true or false")
-    if "ae_title" in dicom:
-        values["ae_title"] = checked_ae_title(dicom.pop("ae_title"), "dicom.ae_title")
-    values |= _numbers(dicom, Settings, "dicom")
+    faults, values = Faults(), dict[str, Any]()
+    with faults.noted():
+        dicom = dict(table_of(tables, "dicom"))
+        if "peers" in dicom:
+            with faults.noted():
+                values["peers"] = _peers(dicom["peers"])
+        if "tls" in dicom:
+            with faults.noted():
+                values["tls"] = _tls(table_of(dicom, "tls"), folder)
+        if "limits" in dicom:
+            with faults.noted():
+                values["limits"] = Limits(**_numbers(table_of(dicom, "limits"), Limits, "dicom.limits"))
+        if "other_classes" in dicom:
+            with faults.noted():
+                values["other_classes"] = _uids(dicom["other_classes"])
+        if "provisional" in dicom:
+            with faults.noted():
+                values["provisional"] = flag_in(dicom["provisional"], "dicom.provisional")
+        if "ae_title" in dicom:
+            with faults.noted():
+                values["ae_title"] = checked_ae_title(dicom["ae_title"], "dicom.ae_title")
+        rest = {name: value for name, value in dicom.items() if name not in _NO_NUMBERS}
+        values |= _numbers(rest, Settings, "dicom")
     if "series" in tables:
-        values["rules"] = rules_from_tables(tables["series"])
-    values["journal"] = _journal(tables, folder)
+        with faults.noted():
+            values["rules"] = rules_from_tables(tables["series"])
+    with faults.noted():
+        values["journal"] = _journal(tables, folder)
+    faults.tell()
     return Settings(**values)
+
+
+_NO_NUMBERS = ("peers", "tls", "limits", "other_classes", "provisional", "ae_title")
 
 
 def _journal(tables: Mapping[str, Any], folder: Path) -> JournalSettings:
     """What ``[journal]`` and ``[outbox]`` say."""
-    outbox = dict(_table(tables, "outbox"))
-    release = outbox.pop("release", False)
-    if not isinstance(release, bool):
-        raise UsageError("outbox.release: expected true or false")
-    journal = dict(_table(tables, "journal"))
+    outbox = dict(table_of(tables, "outbox"))
+    release = flag_in(outbox.pop("release", False), "outbox.release")
+    journal = dict(table_of(tables, "journal"))
     name = journal.pop("folder", None)
     if "journal" in tables and (not isinstance(name, str) or not name):
         raise UsageError("journal.folder: name a folder of its own for the journal")
@@ -201,33 +211,26 @@ def _journal(tables: Mapping[str, Any], folder: Path) -> JournalSettings:
 def _numbers(table: Mapping[str, Any], kind: type[Any], where: str) -> dict[str, Any]:
     """The numbers of a table, each of its field's type and above 0."""
     types = {f.name: str(f.type) for f in fields(kind) if str(f.type) in ("int", "float")}
-    _known(table, tuple(types), f"{where}.")
-    for name, value in table.items():
-        whole = types[name] == "int"
-        right = isinstance(value, int) if whole else isinstance(value, (int, float))
-        if not right or isinstance(value, bool) or not 0 < value < 1e15:
-            what = "a whole number" if whole else "a number"
-            raise UsageError(f"{where}.{name}: {value!r} is not {what} above 0")
+    faults = Faults()
+    with faults.noted():
+        check_known(table, tuple(types), f"{where}.")
+    for name in (name for name in table if name in types):
+        with faults.noted():
+            number_in(table[name], f"{where}.{name}", whole=types[name] == "int")
+    faults.tell()
     return dict(table)
 
 
-def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = tables.get(name, {})
-    if not isinstance(found, dict):
-        raise UsageError(f"{name}: expected a table, [{name}]")
-    return found
-
-
-def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
-    for name in table:
-        if name not in names:
-            raise UsageError(f"{where}{name}: no such setting (known: {', '.join(names)})")
+def _peers(tables: Any) -> tuple[Peer, ...]:
+    if not isinstance(tables, list) or not tables:
+        raise UsageError("dicom.peers: write one [[dicom.peers]] with an ae_title for each")
+    return tuple(_peer(table) for table in tables)
 
 
 def _peer(table: Any) -> Peer:
     if not isinstance(table, dict) or "ae_title" not in table:
         raise UsageError("dicom.peers: each needs an ae_title")
-    _known(table, ("ae_title", "address"), "dicom.peers.")
+    check_known(table, ("ae_title", "address", "port"), "dicom.peers.")
     network = None
     if "address" in table:
         try:
@@ -236,12 +239,15 @@ def _peer(table: Any) -> Peer:
             raise UsageError(
                 f"dicom.peers.address: {table['address']!r} is none, write 10.1.2.3 or 10.1.2.0/24"
             ) from err
-    return Peer(checked_ae_title(table["ae_title"], "dicom.peers.ae_title"), network)
+    port = number_in(table["port"], "dicom.peers.port", whole=True) if "port" in table else None
+    if port is not None and (port > 65535 or network is None or network.num_addresses > 1):
+        raise UsageError("dicom.peers.port: 1 to 65535, beside the one address that listens there")
+    return Peer(checked_ae_title(table["ae_title"], "dicom.peers.ae_title"), network, port)
 
 
 def _tls(table: Mapping[str, Any], folder: Path) -> TlsFiles:
     names = tuple(f.name for f in fields(TlsFiles))
-    _known(table, names, "dicom.tls.")
+    check_known(table, names, "dicom.tls.")
     for name in names:
         if not isinstance(table.get(name), str):
             raise UsageError(f"dicom.tls.{name}: name a PEM file; TLS needs {', '.join(names)}")
@@ -254,6 +260,12 @@ def checked_ae_title(value: Any, where: str) -> str:
             f"{where}: {value!r} is no AE title: 1 to 16 printable characters without a backslash"
         )
     return value
+
+
+def _uids(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise UsageError("dicom.other_classes: expected a list of UIDs")
+    return tuple(_uid(value) for value in values)
 
 
 def _uid(value: Any) -> str:

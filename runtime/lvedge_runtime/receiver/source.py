@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import Empty
 from types import TracebackType
 
 from lvedge.errors import MissingExtraError, UsageError
 from lvedge.frame import Frame, Given, Receipt, Rejected
+from lvedge_runtime.figure import Figure
 from lvedge_runtime.journal.journal import Journal
 from lvedge_runtime.receiver.durable import DurableShelf
-from lvedge_runtime.receiver.intake import Arrival, Intake, Keeper, Tally
+from lvedge_runtime.receiver.intake import QUEUED, Arrival, Intake, Keeper, Tally
 from lvedge_runtime.receiver.reception import Reception
 from lvedge_runtime.receiver.replay import Replay
 from lvedge_runtime.receiver.setting import Settings, settings_from_file
 from lvedge_runtime.receiver.shelf import Shelf
 from lvedge_runtime.sources.source import BaseSource, SourceOptions
+from lvedge_runtime.trace import places_of
 from lvedge_runtime.uri import Uri
 
 try:
@@ -82,7 +84,9 @@ class ReceiverSource(BaseSource):
             self._listener.__exit__(kind, error, trace)
             self._shelf.close()
             self._shelf = None
-            LOG.info("received: %s", ", ".join(f"{n} {what}" for what, n in self.tally.as_dict().items()))
+            counts = self.tally.as_dict()
+            words = ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing"
+            LOG.info("received: %s", words, extra={"fields": {"event": "received", **counts}})
 
     @property
     def port(self) -> int:
@@ -94,28 +98,69 @@ class ReceiverSource(BaseSource):
         """How often what happened."""
         return self._intake.tally
 
-    def stop(self) -> None:
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """What came, how much of it waits, and who is connected."""
+        intake, listener, shelf = self._intake, self._listener, self._shelf
+        return (
+            Figure(
+                "instances_total",
+                "Instances and echoes that came, by what became of them.",
+                intake.tally.as_dict,
+                kind="outcome",
+                grows=True,
+            ),
+            Figure(
+                "connections_total",
+                "Connections and associations, by how they began or ended.",
+                listener.tally.as_dict,
+                kind="outcome",
+                grows=True,
+            ),
+            Figure(
+                "associations_open", "Associations that are open.", lambda: float(listener.open_associations)
+            ),
+            Figure(
+                "queue_depth",
+                "Acknowledged instances that wait to be measured.",
+                lambda: float(intake.queue.qsize()),
+                most=QUEUED / 2,
+            ),
+            Figure(
+                "kept_instances",
+                "Instances that are kept until their series is forgotten.",
+                lambda: float(0 if shelf is None else len(shelf)),
+                most=0.9 * self.settings.limits.kept_pictures,
+            ),
+        )
+
+    def stop(self) -> bool:
         """Take nothing more in; what has come is still measured. May be called from another thread."""
         self._stopped = True
+        return True
 
     def __iter__(self) -> Iterator[Given]:
         if self._replay is not None:
             for kept in self._replay.undelivered():
-                yield from self._taken(kept)
+                yield from self._safely(self._taken(kept))
         last = time.monotonic()
         while True:
+            self.options.turned()
+            if self._stopped:
+                # What an association still holds was not acknowledged, and comes again.
+                self._listener.__exit__(None, None, None)
             arrival = self._next()
             if arrival is not None:
                 last = arrival.at
-                yield from self._taken(arrival)
+                yield from self._safely(self._taken(arrival))
                 continue
             # Nothing waits: only now can anything be said to be missing.
             now = time.monotonic()
             if self._is_over(now, last):
-                yield from self._reception.finish()
+                yield from self._safely(self._reception.finish())
                 return
-            yield from self._reception.step_over(now)
-            yield from self._reception.complete(now)
+            yield from self._safely(self._reception.step_over(now))
+            yield from self._safely(self._reception.complete(now))
             self._reception.forget(now)
             if self._replay is not None and self._replay.is_due(now):
                 yield Receipt("")
@@ -126,6 +171,16 @@ class ReceiverSource(BaseSource):
             for earlier in self._replay.delivered(arrival.series):
                 yield from self._reception.take(earlier)
         yield from self._reception.take(arrival)
+
+    def _safely(self, items: Iterator[Given]) -> Iterator[Given]:
+        """The items; whatever an instance does to us, the next one is measured."""
+        try:
+            yield from items
+        except Exception as err:  # noqa: BLE001 - a bug of ours, told by its places
+            words = "what came could not be put in order: %s"
+            LOG.error(words, places_of(err), extra={"fields": {"event": "reception failed"}})
+            self.tally.add("failed")
+            yield Rejected("what came last", "a fault of lvedge's own; its places are in the log")
 
     def _next(self) -> Arrival | None:
         """The next arrival; None where something else is to be done first."""
@@ -140,10 +195,9 @@ class ReceiverSource(BaseSource):
 
     def _is_over(self, now: float, last: float) -> bool:
         if self._stopped:
-            # What an association still holds was not acknowledged, and comes again.
-            self._listener.__exit__(None, None, None)
             return self._intake.queue.empty()
-        return now >= last + self._idle_s and not self._listener.is_busy and self._intake.queue.empty()
+        idle = now >= last + self._idle_s and not self._listener.open_associations
+        return idle and self._intake.queue.empty()
 
 
 def _seconds(text: str) -> float:

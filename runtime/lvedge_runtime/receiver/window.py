@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lvedge_runtime.sources.dicom_image import Image
-from lvedge_runtime.sources.dicom_phase import FEWEST_IN_BEAT, stated_phases, stated_step_ms
+from lvedge_runtime.sources.dicom_phase import (
+    FEWEST_IN_BEAT,
+    places_between,
+    stated_phases,
+    stated_step_ms,
+)
 
 NEAR = 1.5
 """Pictures that lie less than this many steps apart are neighbours."""
@@ -96,7 +101,7 @@ class PhaseWindow:
             self._place += 1
             self._lap_from, self._in_lap = given.key, 0
         else:
-            self._place += max(1, round((given.key - self._last.key) / step)) if step else 1
+            self._place += places_between(given.key - self._last.key, step or 0.0)
         if self._last is not None and given.number > self._last.number:
             self._stride = given.number - self._last.number if self._is_near(given) else self._stride
         self._last = given

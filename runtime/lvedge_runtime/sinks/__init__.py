@@ -19,6 +19,7 @@ from lvedge.frame import Rejected, SeriesEnd
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.measurement import Cycle, Measurement
 from lvedge.volume import StackVolumes
+from lvedge_runtime.figure import Figure
 from lvedge_runtime.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish what is open. A second call does nothing."""
 
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """What can be followed of it while it is open."""
+        ...
+
     def __enter__(self) -> Sink: ...
 
     def __exit__(
@@ -109,6 +115,10 @@ class BaseSink:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        return ()
 
     def write(self, item: Item) -> None:
         raise NotImplementedError
@@ -244,6 +254,10 @@ class Sinks(BaseSink):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        return tuple(figure for sink in self._open for figure in sink.figures)
 
     def write(self, item: Item) -> None:
         for sink in self._open:

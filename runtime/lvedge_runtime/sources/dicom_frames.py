@@ -18,6 +18,9 @@ from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.source import ASK_FOR_SPACING, SourceOptions, grid_fault
 
+_MODALITIES = frozenset(("CR", "CT", "DX", "ES", "MG", "MR", "NM", "OT", "PT", "RF", "SC", "SR", "US", "XA"))
+"""What may be repeated in a message (PS3.3, C.7.3.1.1.1): other words are the sender's own."""
+
 
 class Pictures:
     """The frames of a set of pictures, each series on its own, in the order of SeriesNumber.
@@ -148,7 +151,8 @@ def fault_of(image: Image, options: SourceOptions) -> str | None:
     header = image.header
     modality = header.text("Modality")
     if modality != options.modality:
-        what = f"{modality} series" if modality else "a series without Modality"
+        known = f"{modality} series" if modality in _MODALITIES else "a series of an unknown Modality"
+        what = known if modality else "a series without Modality"
         return f"{what}; the bundle was trained on {options.modality}"
     if not (image.rows and image.columns and header.pixel_tag):
         return "holds no picture"

@@ -27,6 +27,9 @@ _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9](?:\.[0-9]{1,6})?)
 MOST_FRAMES = 20_000
 """A stack of 20 slices over 40 beats of 25 phases."""
 
+_LEAST_OF_FRAME_BYTES = 8
+"""A compressed frame's item tag and length (DICOM PS3.5, A.4)."""
+
 _DAYS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
@@ -85,6 +88,8 @@ def images_from_header(path: Path, item: str, header: Header) -> list[Image]:
     frames = max(header.whole("NumberOfFrames", 1), 1)
     if frames > MOST_FRAMES:
         raise SourceError(f"a file of {frames} frames; at most {MOST_FRAMES} are read")
+    if frames > 1 and frames > _most_frames_in(path, header):
+        raise SourceError(f"a file of {frames} frames that holds pixels for fewer; export the file again")
     if header.text("SOPClassUID") in ENHANCED:
         return _images_from_groups(path, item, header, frames)
     shared: dict[str, Any] = {
@@ -106,6 +111,14 @@ def images_from_header(path: Path, item: str, header: Header) -> list[Image]:
         Image(path, f"{item} frame {k}", header, k, frames, temporal=float(k), **shared)
         for k in range(frames)
     ]
+
+
+def _most_frames_in(path: Path, header: Header) -> int:
+    """For how many frames a file has room: a few bytes that state thousands do not make thousands."""
+    if header.pixel_offset is None:
+        return path.stat().st_size // _LEAST_OF_FRAME_BYTES
+    bits = header.whole("Rows") * header.whole("Columns") * max(1, header.whole("BitsAllocated"))
+    return 8 * header.pixel_bytes // max(1, bits)
 
 
 def orientation_from_numbers(values: tuple[float, ...] | None) -> Orientation | None:

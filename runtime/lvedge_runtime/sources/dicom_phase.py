@@ -27,6 +27,12 @@ FEWEST_IN_BEAT = 5
 
 _SAME_TIME_MS = 1e-3
 
+MOST_PHASES = 1000
+"""No beat has more: a larger number in the tags is none, and everything that counts phases stays small."""
+
+MOST_MISSING = 100
+"""Neighbours further apart than so many steps are neighbours all the same: their keys mean nothing."""
+
 
 @dataclass(frozen=True)
 class Cine:
@@ -86,9 +92,21 @@ def stated_phases(image: Image) -> int | None:
     """How many phases the beat has by its tags, or None."""
     for keyword in ("CardiacNumberOfImages", "NumberOfTemporalPositions"):
         count = image.header.whole(keyword)
-        if count > 0:
+        if 0 < count <= MOST_PHASES:
             return count
     return None
+
+
+def places_between(distance: float, step: float) -> int:
+    """By how many places a picture lies behind the one before: 1 for the next, more where some are missing.
+
+    Args:
+        distance: how much their keys differ.
+        step: how much those of neighbours do; 0 or less where nobody knows.
+    """
+    if not 0 < distance <= MOST_MISSING * step:
+        return 1
+    return max(1, round(distance / step))
 
 
 def step_between(values: Sequence[float], stated: float | None) -> float:
@@ -112,14 +130,15 @@ def _beat(kept: Sequence[tuple[float, Image]], stated: float | None, in_time: bo
     step = step_between(keys, stated)
     places = [0]
     for before, after in itertools.pairwise(keys):
-        places.append(places[-1] + max(1, round((after - before) / step)))
+        places.append(places[-1] + places_between(after - before, step))
     short = (length or 0) - places[-1] - 1
     if length is not None and short < 0:  # the tags mean something else
         length = None
     lead = 0
-    if short > 0 and in_time is not None:
+    if short > 0 and step > 0 and in_time is not None:
         # Times start within the first phase, positions at 1.
-        lead = min(short, int(keys[0] / step + 0.05) if in_time else max(int(keys[0]) - 1, 0))
+        phases = keys[0] / step + 0.05 if in_time else keys[0] - 1
+        lead = int(max(0, min(short, phases)))
     return Cine(images, tuple(place + lead for place in places), length)
 
 
@@ -130,7 +149,7 @@ def _filmed(images: Sequence[Image]) -> Cine:
     if len(numbers) > 1:
         step = max(step_between(numbers, None), 1.0)
         for before, after in itertools.pairwise(numbers):
-            places.append(places[-1] + max(1, round((after - before) / step)))
+            places.append(places[-1] + places_between(after - before, step))
     return Cine(tuple(images), tuple(places), None, one_beat=False)
 
 

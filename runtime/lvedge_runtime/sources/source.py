@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lvedge.errors import SourceError, UsageError
 from lvedge.frame import Given, Subject
+from lvedge_runtime.figure import Figure
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.origin import SeriesOrigin
 from lvedge_runtime.sources.picture import size_fault
@@ -43,6 +44,8 @@ class SourceOptions:
         slices: measure only these slices, counted from 0.
         config: the settings of a receiver, a TOML file, or None for the defaults.
         journal: keeps what a receiver acknowledged beyond the process, or None.
+        turned: called whenever a source that waits for frames has looked for one, found or not: so that
+            somebody can tell that it goes on.
 
     Raises:
         UsageError: if the spacing is not plausible.
@@ -55,6 +58,7 @@ class SourceOptions:
     slices: frozenset[int] | None = None
     config: Path | None = None
     journal: Journal | None = None
+    turned: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:
@@ -84,6 +88,18 @@ class Source(Protocol):
 
     is_dicom: bool
     """Frames are read from DICOM images, which ``origin`` names."""
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """What can be followed of it inside ``with``."""
+        ...
+
+    def stop(self) -> bool:
+        """Take nothing more in and come to an end with what is there; False where it cannot do that.
+
+        May be called from another thread.
+        """
+        ...
 
     def __enter__(self) -> Source: ...
 
@@ -123,6 +139,13 @@ class BaseSource:
         self.options = options
         self._geometries: dict[str, SeriesGeometry] = {}
         self._origins: dict[str, SeriesOrigin] = {}
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        return ()
+
+    def stop(self) -> bool:
+        return False
 
     def __enter__(self: Self) -> Self:
         return self

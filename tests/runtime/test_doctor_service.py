@@ -1,0 +1,141 @@
+"""The doctor and a file of settings: its faults, and echoes both ways with every refusal in words."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from certificates import write_certificate
+from peers import program, receiver
+from service_process import free_port
+
+from lvedge_runtime.doctor.check import Standing
+from lvedge_runtime.doctor.cli import main
+from lvedge_runtime.doctor.service import service_checks
+from lvedge_runtime.receiver.echo import refusal
+from lvedge_runtime.receiver.setting import TlsFiles
+
+UNHEARD = (
+    "it closed the connection unheard: this machine's address is not on its list, it wants TLS, "
+    "or it is no DICOM"
+)
+
+
+def box(folder: Path, text: str) -> Path:
+    path = folder / "box.toml"
+    path.write_text(text)
+    return path
+
+
+def told(path: Path) -> dict[str, tuple[Standing, str]]:
+    return {check.name: (check.standing, check.found) for check in service_checks(path)}
+
+
+@contextmanager
+def storescp(*options: str) -> Iterator[int]:
+    """dcmtk's receiver, called DCMTK."""
+    port = free_port()
+    command = [program("storescp"), "-aet", "DCMTK", "--ignore", *options, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    assert process.poll() is None
+            yield port
+        finally:
+            process.kill()
+
+
+def test_echoes_come_back_both_ways(tmp_path: Path) -> None:
+    with receiver(tmp_path) as there, storescp() as port:
+        text = f"""[run]
+stream = "dicom://:{there.source.port}"
+[service]
+http = true
+[[dicom.peers]]
+ae_title = "DCMTK"
+address = "127.0.0.1"
+port = {port}
+[[dicom.peers]]
+ae_title = "SILENT"
+address = "127.0.0.1"
+"""
+        assert told(box(tmp_path, text)) == {
+            "settings": (Standing.USED, f"{tmp_path}/box.toml, measures dicom://:{there.source.port}"),
+            "metrics": (Standing.USED, "prometheus-client is there"),
+            f"receiver 127.0.0.1:{there.source.port}": (Standing.USED, "answers an echo"),
+            f"peer DCMTK 127.0.0.1:{port}": (Standing.USED, "answers an echo"),
+        }
+
+
+def test_nobody_is_there(tmp_path: Path) -> None:
+    port = free_port()
+    found = told(box(tmp_path, f'[run]\nstream = "dicom://:{port}"\n'))
+    standing, words = found[f"receiver 127.0.0.1:{port}"]
+    assert standing is Standing.WORTH_MENDING
+    assert words == "no echo: nothing listens there: start it, or mend address and port"
+
+
+def test_a_file_that_cannot_be_meant_is_a_fault_with_all_that_is_wrong(tmp_path: Path, capsys) -> None:
+    path = box(tmp_path, '[run]\nstream = "demo:"\n[service]\nport = 0\n[dicom]\nwindow = 0\n')
+    assert main(["--json", "--config", str(path)]) == 1
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["settings"]["standing"] == "fault"
+    assert "service.port: 0 is not a whole number above 0" in checks["settings"]["found"]
+    assert "dicom.window: 0 is not" in checks["settings"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "calling", "called", "words"),
+    [
+        ("", "BOX", "OTHER", "it is not called OTHER: mend the AE title"),
+        (
+            '[[dicom.peers]]\nae_title = "SCANNER"\naddress = "127.0.0.1"\n',
+            "BOX",
+            "LVEDGE",
+            "it does not know BOX at this machine's address: have both put on its list",
+        ),
+        (
+            '[[dicom.peers]]\nae_title = "BOX"\naddress = "10.1.2.3"\n',
+            "BOX",
+            "LVEDGE",
+            UNHEARD,
+        ),
+    ],
+)
+def test_a_refusal_is_put_in_words(
+    tmp_path: Path, settings: str, calling: str, called: str, words: str
+) -> None:
+    with receiver(tmp_path, settings) as there:
+        assert refusal(*there.at, calling, called) == words
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    authority = write_certificate(tmp_path, "ca")
+    write_certificate(tmp_path, "box", authority)
+    write_certificate(tmp_path, "stranger")
+    files = f'certificate = "{tmp_path}/box.pem"\nkey = "{tmp_path}/box.key"\nclients = "{tmp_path}/ca.pem"\n'
+    ours, strange = (
+        TlsFiles(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", tmp_path / "ca.pem")
+        for name in ("box", "stranger")
+    )
+    with receiver(tmp_path, f"[dicom.tls]\n{files}") as there:
+        assert refusal(*there.at, "BOX", "LVEDGE", ours) is None
+        words = "the connection did not become secure: do both sides have certificates that the other trusts?"
+        assert refusal(*there.at, "BOX", "LVEDGE", strange) == words
+        assert "it wants TLS" in (refusal(*there.at, "BOX", "LVEDGE") or "")
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    files = TlsFiles(*(tmp_path / name for name in ("a.pem", "a.key", "b.pem")))
+    with receiver(tmp_path) as there:
+        words = "dicom.tls: the certificates cannot be used: No such file or directory"
+        assert refusal(*there.at, "BOX", "LVEDGE", files) == words
