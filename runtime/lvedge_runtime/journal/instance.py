@@ -69,6 +69,12 @@ class Instances:
         """Bytes of all files."""
         return self._total
 
+    @property
+    def in_use(self) -> int:
+        """Files that somebody still reads; of these none is removed."""
+        with self._lock:
+            return len(self._in_use)
+
     def make_room(self, size: int, most_bytes: int, most_files: int) -> bool:
         """Whether another file may be written; delivered series make room for it, the oldest first.
 

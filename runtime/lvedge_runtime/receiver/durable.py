@@ -27,6 +27,9 @@ class DurableShelf:
         self._limits = limits
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        return self._instances.in_use
+
     def keep(self, content: bytes) -> Path:
         """The file that now holds the content, not yet durable.
 

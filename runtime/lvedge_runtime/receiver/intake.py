@@ -63,7 +63,12 @@ class Arrival:
 
 
 class Keeper(Protocol):
-    """Where instances lie: a ``Shelf``, or a ``DurableShelf`` where there is a journal."""
+    """Where instances lie: a ``Shelf``, or a ``DurableShelf`` where there is a journal.
+
+    Its length is how many are still read by somebody.
+    """
+
+    def __len__(self) -> int: ...
 
     def keep(self, content: bytes) -> Path: ...
 
