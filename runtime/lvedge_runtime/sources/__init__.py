@@ -42,8 +42,8 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
     sends = options is not None and options.journal is not None
     if options is not None and options.config is not None and parsed.host is None and not sends:
         raise UsageError(
-            f"{uri!r}: --config has the settings of a receiver; write dicom://[host]:port, or name a [journal] "
-            "in it for store://"
+            f"{uri!r}: --config has the settings of a receiver; write dicom://[host]:port, or name a "
+            "[journal] in it for store://"
         )
     module, name = SOURCES[parsed.key].split(":")
     source: Source = getattr(import_module(module), name)(parsed, options or SourceOptions())
