@@ -2,7 +2,7 @@
 
     python -m benchmarks.kill_receive --kills 200 --out benchmarks/results/kill_receive.json
 
-Two small cines arrive by turns; the command is killed (SIGKILL) at four random moments and started again.
+Two small cines arrive by turns; the command is killed (SIGKILL) at eight random moments and started again.
 After each kill every instance that was acknowledged has to be in the journal with its file; at the end
 Orthanc, the JSON lines and the CSV file have to hold what an undisturbed run gives, each exactly once.
 Orthanc is needed.
@@ -26,7 +26,7 @@ from orthanc import orthanc
 
 from benchmarks.provenance import provenance
 
-KILLS_A_TRIAL = 4
+KILLS_A_TRIAL = 8
 MEASURES = (
     "runtime/lvedge_runtime/journal",
     "runtime/lvedge_runtime/sender",
@@ -42,7 +42,7 @@ MEASURES = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=200, help="how many, four a trial")
+    parser.add_argument("--kills", type=int, default=200, help="how many, eight a trial")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
     options = parser.parse_args()

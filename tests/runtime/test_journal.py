@@ -205,6 +205,24 @@ def test_what_was_delivered_goes_in_its_time(tmp_path: Path) -> None:
         assert not journal.instances.has("a", "1.1")
 
 
+def test_what_was_dropped_is_told_again_for_as_long_and_has_no_file(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock) as journal:
+        shelf = shelf_of(journal)
+        path = shelf.keep(b"x")
+        shelf.settle(path, "a", "1.1", "a localiser")
+        (instance,) = journal.instances.undelivered()
+        assert (instance.path, instance.dropped) == (None, "a localiser")
+        assert list(path.parent.iterdir()) == []
+        journal.deliver(Delivery((1,)))
+        clock.now += 6.9 * DAY_S
+        journal.tidy()
+        assert shelf.knows("a", "1.1")
+        clock.now += 0.2 * DAY_S
+        journal.tidy()
+        assert not shelf.knows("a", "1.1")
+
+
 def test_what_is_being_read_is_not_removed(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path, clock) as journal:

@@ -16,7 +16,7 @@ from peers import QUICK, ask, free_port, receiver, written
 from pydicom.dataset import FileDataset
 from reception_room import in_folder, results
 
-from lvedge.errors import SinkError, UsageError
+from lvedge.errors import JournalError, SinkError, UsageError
 from lvedge.frame import Frame, Receipt, Rejected
 from lvedge_runtime.cli import main
 from lvedge_runtime.delivery import Deliverer
@@ -24,6 +24,7 @@ from lvedge_runtime.journal.cli import main as outbox_main
 from lvedge_runtime.journal.journal import Delivery, Journal, outbox_of
 from lvedge_runtime.journal.outbox import ItemState
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
+from lvedge_runtime.receiver.replay import Replay
 from lvedge_runtime.receiver.setting import settings_from_file
 from lvedge_runtime.sinks import RunContext, Sinks, check_uris, textfile
 from lvedge_runtime.sinks.textfile import JournaledFile
@@ -164,6 +165,32 @@ def test_a_disk_that_takes_nothing_for_too_long_ends_the_run(
         with pytest.raises(SinkError, match="No space"):
             file.flush()
         file.close()
+
+
+def test_a_delivery_that_failed_is_tried_again_once_a_minute(tmp_path: Path) -> None:
+    with Journal(tmp_path / "state", SMALL) as journal, receiver(tmp_path, journal=journal) as there:
+        with pytest.raises(JournalError):
+            journal.deliver(Delivery(lengths={tmp_path / "out": 7}, whole=False))
+        replay = Replay(journal, there.source._intake)
+        assert [replay.is_due(now) for now in (0.0, 59.0, 61.0, 62.0)] == [True, False, True, False]
+        journal.deliver(Delivery())
+        assert journal.written(tmp_path / "out") == 7
+        assert not replay.is_due(200.0)
+
+
+def test_a_file_that_was_emptied_meanwhile_has_no_hole(tmp_path: Path) -> None:
+    with Journal(tmp_path / "state", SMALL) as journal:
+        file = JournaledFile(tmp_path / "out", journal)
+        for text in ("one\n", "two\n"):
+            file.write(text)
+            file.flush()
+        os.truncate(tmp_path / "out", 0)
+        file.write("three\n")
+        delivery = Delivery()
+        file.settle(delivery)
+        file.close()
+    assert (tmp_path / "out").read_text() == "three\n"
+    assert delivery.lengths == {tmp_path / "out": 6}
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
@@ -75,12 +75,19 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
+        except (OSError, sqlite3.Error) as err:
+            raise _unusable(path, err) from err
+        try:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             # What was removed held data of persons.
             self._connection.execute("PRAGMA secure_delete = ON")
             self._migrate()
-        except (OSError, sqlite3.Error) as err:
+        except BaseException as err:
+            if self._connection is not None:
+                self._connection.close()
+            if not isinstance(err, OSError | sqlite3.Error):
+                raise
             raise JournalError(
                 f"the journal {path} cannot be opened: {err}; free it or move it away"
             ) from err
@@ -108,7 +115,7 @@ class Database:
                 self._connection.execute("COMMIT")
             except BaseException as err:
                 # SQLite has rolled back by itself where its disk was full.
-                if self._connection.in_transaction:
+                with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 if isinstance(err, sqlite3.Error):
                     raise JournalError(f"the journal cannot be written to: {err}; make room for it") from err
@@ -130,3 +137,7 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _unusable(path: Path, err: Exception) -> JournalError:
+    return JournalError(f"the journal {path} cannot be opened: {err}; free it or move it away")

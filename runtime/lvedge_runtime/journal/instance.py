@@ -139,9 +139,10 @@ class Instances:
                 (number, series, uid or None, size, dropped),
             )
         with self._lock:
-            self._in_use.add(number)
             self._total += size
-            self._files += size > 0
+            if dropped is None:
+                self._in_use.add(number)
+                self._files += 1
 
     def release(self, path: Path) -> None:
         """Nobody reads this file any more: once delivered, it may go."""
@@ -162,7 +163,7 @@ class Instances:
             query = f"SELECT {_COLUMNS} FROM instance WHERE {which} ORDER BY number"
             found = rows.execute(query, tuple(values)).fetchall()
         with self._lock:
-            self._in_use.update(number for number, *_ in found)
+            self._in_use.update(number for number, _, dropped in found if dropped is None)
         return [
             Instance(number, series, None if dropped else self._folder / f"{number:08d}{SUFFIX}", dropped)
             for number, series, dropped in found

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -65,15 +66,15 @@ class Journal:
         self.settings = settings
         self._now = now
         self._pending = Delivery()
-        self._lock = _locked(folder)
-        try:
+        lock = _locked(folder)
+        with ExitStack() as opened:
+            opened.callback(os.close, lock)
             self._database = Database(folder / DATABASE)
+            opened.callback(self._database.close)
             self.instances = Instances(self._database, folder / RECEIVED, settings.least_free_bytes)
             self.outbox = Outbox(self._database)
             self.tidy()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Journal:
         return self
@@ -81,8 +82,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
-        os.close(self._lock)
+        self._opened.close()
 
     def written(self, path: Path) -> int | None:
         """How long a sink's file was at the last delivery, bytes; None for one that is new to the journal."""

@@ -67,6 +67,8 @@ class JournaledFile:
             SinkError: if too much waits.
         """
         try:
+            # Somebody may have emptied it meanwhile.
+            self._length = min(self._length, os.fstat(self._handle).st_size)
             while self._waiting:
                 done = os.pwrite(self._handle, self._waiting, self._length)
                 self._length += done
