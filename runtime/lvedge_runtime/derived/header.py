@@ -93,7 +93,7 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
             try:
-                element = source.get(Tag(keyword))
+                element: DataElement | None = source.get(Tag(keyword))
                 fits = element is None or keyword in IDENTIFIERS or _is_valid(element)
             except Exception:  # noqa: BLE001 - what pydicom raises where text is no number, and more
                 fits = False
