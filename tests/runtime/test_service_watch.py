@@ -102,7 +102,8 @@ def test_frames_are_counted_and_timed(make_measurement, make_unmeasured) -> None
         found,
         make_unmeasured(found),
         make_unmeasured(make_measurement(slice_index=5)),
-        Rejected("7.dcm", "truncated"),
+        Rejected("7.dcm", "truncated: 40 of 8192 bytes"),
+        Rejected("8.dcm", "truncated: 60 of 8192 bytes"),
     ):
         meter.saw(item)
     told = values(meter.text())
@@ -115,10 +116,19 @@ def test_frames_are_counted_and_timed(make_measurement, make_unmeasured) -> None
         "lvedge_deadline_misses_total": 1,
         "lvedge_measuring_seconds_count": 5,
         "lvedge_lost_hearts_total": 1,
-        "lvedge_rejects_total": 1,
+        "lvedge_rejects_total truncated: N of N bytes": 2,
     }
     assert {name: told[name] for name in expected} == expected
     assert told["process_open_fds"] > 0
+
+
+def test_only_so_many_reasons_are_told_apart() -> None:
+    meter = Meter(1.0)
+    for k in range(200):
+        meter.saw(Rejected("7.dcm", "x" * (k % 100)))
+    told = [name for name in values(meter.text()) if name.startswith("lvedge_rejects_total")]
+    assert len(told) == 65
+    assert values(meter.text())["lvedge_rejects_total other"] == 200 - 2 * 64
 
 
 def test_figures_of_others_are_shown_as_they_are_when_somebody_looks() -> None:

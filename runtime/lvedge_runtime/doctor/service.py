@@ -56,7 +56,9 @@ def _peers(uri: Uri, settings: Settings) -> Iterator[Check]:
         yield Check("DICOM network", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-net]'")
         return
     ours = settings.ae_title
-    host = "127.0.0.1" if uri.host in ("0.0.0.0", "::") else uri.host or ""
+    host = uri.host or ""
+    if host in ("0.0.0.0", "::"):  # compared, not bound  # nosec B104
+        host = "127.0.0.1"
     why = refusal(host, uri.port or 0, ours, ours, settings.tls)
     yield _told(f"receiver {host}:{uri.port}", why, "systemctl start lvedge; journalctl -u lvedge")
     for peer in settings.peers:

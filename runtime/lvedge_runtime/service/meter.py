@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,9 @@ PREFIX = "lvedge_"
 BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, 1.0, 3.0, 10.0, 30.0)
 MOST_SLICES = 4096
 """Slices that are remembered to have had an LV."""
+
+MOST_REASONS, LONGEST_REASON = 64, 100
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 class Meter:
@@ -44,7 +48,8 @@ class Meter:
         )
         self._late = self._counter("deadline_misses", "Frames whose result stood after the deadline.")
         self._lost = self._counter("lost_hearts", "Frames without an LV in a slice that had one.")
-        self._rejects = self._counter("rejects", "Items that could not be measured, as in the results.")
+        self._rejects = self._counter("rejects", "Items that were not measured, by why.", "reason")
+        self._reasons: set[str] = set()
         self._late.inc(0)
 
     def follow(self, figures: Iterable[Figure]) -> None:
@@ -54,7 +59,7 @@ class Meter:
     def saw(self, item: Item) -> None:
         """Count an item whose result was written."""
         if isinstance(item, Rejected):
-            self._rejects.inc()
+            self._rejects.labels(self._reason(item.reason)).inc()
         elif isinstance(item, Measurement):
             self._frames.labels("yes" if item.measured else "no").inc()
             self._measuring.observe(sum(item.latency_ms.values()) / 1e3)
@@ -67,6 +72,14 @@ class Meter:
     def text(self) -> bytes:
         """All of it in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
+
+    def _reason(self, words: str) -> str:
+        """The words without their numbers; of more than so many different ones the rest counts as other."""
+        reason = _NUMBER.sub("N", words)[:LONGEST_REASON]
+        if reason not in self._reasons and len(self._reasons) >= MOST_REASONS:
+            return "other"
+        self._reasons.add(reason)
+        return reason
 
     def _is_lost(self, frame: Frame, measured: bool) -> bool:
         place = (frame.series, frame.slice_index, frame.provisional)
