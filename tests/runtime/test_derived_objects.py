@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cine_files import LONG, SIZES, ge, multi_frame, philips, several_beats, siemens
+from cine_files import LONG, SIZES, cine, ge, multi_frame, philips, several_beats, siemens
+from discs import DiscStepper
 from object_room import NOW, STATED, conformant, faults, groups_of, images_of, made, measured, pointed, saved
 from peers import ask, written
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileDataset
+from pydicom.tag import Tag
+from reception_room import Room
 
 from lvedge.errors import MissingExtraError, UsageError
+from lvedge.frame import Frame, Rejected, SeriesEnd
 from lvedge.indices import Label
+from lvedge.quality import DEFAULT_QUALITY
 from lvedge_runtime.cli import main
 from lvedge_runtime.derived import uid
 from lvedge_runtime.derived.objects import KINDS, objects_from_series
-from lvedge_runtime.derived.series import NoObjectsError
+from lvedge_runtime.derived.series import NoObjectsError, SeriesCollector
 from lvedge_runtime.sinks import RunContext, open_sink
 from lvedge_runtime.sources.origin import SeriesOrigin
+from lvedge_runtime.stream import Stream
 
 ED, ES = 0, LONG.index(min(LONG))
 MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -227,6 +235,74 @@ def test_a_series_whose_files_are_gone_gives_no_objects(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(NoObjectsError, match="cannot be read again"):
         objects_from_series(series)
+
+
+ODD = {
+    "PatientName": (b"A^B^C^D^E^F^G", b"=\xe5\xb1\xb1=", b"x" * 200, b"^^^^"),
+    "PatientID": (b"", b"y" * 90, b"a\\b\\c", b"\x80\xff"),
+    "PatientAge": (b"45", b"045Y\\046Y", b"-01Y", b""),
+    "PatientWeight": (b"70,5", b"1e400", b"70\\71", b"nan"),
+    "PatientSex": (b"", b"W", b"F\\M", b"female"),
+    "PatientBirthDate": (b"", b"19610230", b"1961-02-03", b"unknown"),
+    "StudyTime": (b"240000", b"10:15:00", b"", b"1015-1016"),
+    "StudyDate": (b"2024.02.29", b"20230229", b"", b"20240101-20240102"),
+    "StudyDescription": (b"x" * 500, b"\x1b$B", b"", b"a\\b"),
+    "SeriesNumber": (b"-5", b"0", b"99999999999", b"abc"),
+    "Manufacturer": (b"", b"z" * 100, b"a\\b", b"\xff"),
+    "ReferringPhysicianName": (b"", b"a=b=c=d=e", b"\xff", b"x\\y"),
+    "PositionReferenceIndicator": (b"", b"x" * 100, b"a\\b", b"\xff"),
+    "SpecificCharacterSet": (b"NONE SUCH", b"ISO_IR 13", b"ISO_IR 192", b""),
+    "StudyID": (b"", b"i" * 40, b"a\\b", b"\xff"),
+}
+"""Values as they stand in a file, four of each element."""
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_odd_values_never_end_a_run(tmp_path: Path, which: int) -> None:
+    odd = b""
+    for tag, value in sorted((Tag(keyword), values[which]) for keyword, values in ODD.items()):
+        even = value + b" " * (len(value) % 2)
+        odd += struct.pack("<HH2sH", tag.group, tag.element, dictionary_VR(tag).encode(), len(even)) + even
+    folder = tmp_path / "pictures"
+    pictures = conformant(cine("1.2.3.44", (1.0,)), **dict.fromkeys(ODD))
+    for path in written(folder, pictures).iterdir():
+        content = path.read_bytes()
+        meta_end = 144 + int.from_bytes(content[140:144], "little")
+        path.write_bytes(content[:meta_end] + odd + content[meta_end:])
+    (series,) = measured(folder)
+    objects = objects_from_series(series, now=NOW)
+    assert [o.Modality for o in objects] == ["SR", "SEG", "SEG", "OT"]
+    for path in saved(tmp_path / "objects", objects):
+        with disable_value_validation():
+            again = dcmread(path)
+            assert again.StudyInstanceUID == "1.2.3.44.0"
+            assert which != 1 or (again.PatientID, again.StudyID) == ("y" * 90, "i" * 40)
+            assert again.get("PatientBirthDate", "") == ""
+            assert 1000 < again.SeriesNumber < 2**31
+
+
+def test_a_receiver_s_series_gives_objects_when_it_is_whole_and_others_when_completed(tmp_path: Path) -> None:
+    data = conformant(ge())
+    with Room() as room:
+        context = RunContext("discs", "discs", "1", origin=lambda name: room.reception.origins[name])
+        collector = SeriesCollector(context)
+
+        def objects_of(items: Iterable[Frame | Rejected | SeriesEnd]) -> list[str]:
+            stream = Stream(items, DiscStepper(), DEFAULT_QUALITY, None)
+            found = [series for item in stream if (series := collector.take(item)) is not None]
+            return [uid for series in found for uid in uids_of(series)]
+
+        # Nothing but the end of the series tells that it is over: no other follows, the receiver goes on.
+        assert objects_of(room.send(*data[:3], *data[4:])) == []
+        first = objects_of(room.reception.complete(room.now + 60.0))
+        assert objects_of(room.send(data[3])) == []
+        then = objects_of(room.reception.complete(room.now + 60.0))
+        assert objects_of(room.reception.complete(room.now + 120.0)) == []
+    assert len(first) == len(then) == 4
+    assert not set(first) & set(then)
+    # The same instances in a folder give the same objects.
+    (series,) = measured(tmp_path / "pictures", data, bundle_sha256="")
+    assert uids_of(series) == then
 
 
 def test_only_a_whole_beat_that_was_measured_closed_gives_objects(tmp_path: Path) -> None:

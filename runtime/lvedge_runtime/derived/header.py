@@ -92,8 +92,12 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
         source = _read(picture.path)
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
-            element = source.get(Tag(keyword))
-            if element is not None and keyword in OPTIONAL and not _is_valid(element):
+            try:
+                element = source.get(Tag(keyword))
+                fits = element is None or keyword in IDENTIFIERS or _is_valid(element)
+            except Exception:  # noqa: BLE001 - what pydicom raises where text is no number, and more
+                fits = False
+            if not fits:
                 emptied.append(keyword)
                 element = None
             if element is not None and not element.is_empty:
@@ -132,11 +136,9 @@ def reference(frames: Sequence[SourceHeader]) -> Dataset:
 
 def _read(path: Path) -> Dataset:
     try:
-        source = pydicom.dcmread(path, stop_before_pixels=True)
-        source.decode()
+        return pydicom.dcmread(path, stop_before_pixels=True)
     except Exception as err:  # a damaged file can raise nearly anything
         raise NoObjectsError("its images cannot be read again") from err
-    return source
 
 
 def _is_valid(element: DataElement) -> bool:
