@@ -104,8 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="URI",
         help="where results go, may be given several times: term:, jsonl:PATH, csv:PATH, png:DIR, nifti:DIR, "
-        "dicomsr:DIR, dicomseg:DIR, dicomsc:DIR, store://HOST:PORT (sends); PATH - is standard output "
-        "(default: term: on a terminal, else jsonl:-)",
+        "dicomsr:DIR, dicomseg:DIR, dicomsc:DIR, store://HOST:PORT (sends, from a journal); PATH - is "
+        "standard output (default: term: on a terminal, else jsonl:-)",
     )
     parser.add_argument(
         "--live", action="store_true", help="frame by frame, also where the whole beat is at hand"

@@ -24,7 +24,7 @@ from lvedge_runtime.journal.cli import main as outbox_main
 from lvedge_runtime.journal.journal import Delivery, Journal, outbox_of
 from lvedge_runtime.journal.outbox import ItemState
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
-from lvedge_runtime.receiver.replay import Replay
+from lvedge_runtime.receiver.replay import MOST_BEGUN, Replay
 from lvedge_runtime.receiver.setting import settings_from_file
 from lvedge_runtime.sinks import RunContext, Sinks, check_uris, textfile
 from lvedge_runtime.sinks.textfile import JournaledFile
@@ -105,6 +105,23 @@ def test_a_file_that_was_lost_is_told_and_the_rest_measured(tmp_path: Path) -> N
         "its file in the journal is damaged"
     ]
     assert results(items) == results(in_folder(tmp_path / "ours", [*data[:5], *data[6:]]))
+
+
+def test_a_series_that_ends_every_run_is_left_out_in_the_end(tmp_path: Path) -> None:
+    fatal, other = ge(), siemens()
+    with Journal(tmp_path / "state", SMALL) as journal:
+        with receiver(tmp_path, journal=journal) as there:
+            send(there.at, tmp_path / "files", [*fatal, *other])
+            there.stopped()
+        numbers = [each.number for each in journal.instances.undelivered()]
+        assert {each.begun for each in journal.instances.undelivered()} == {1}
+        for _ in range(MOST_BEGUN - 1):
+            journal.instances.begin(numbers[: len(fatal)])
+        with receiver(tmp_path, journal=journal) as there:
+            items = there.stopped()
+    (rejected,) = [item for item in items if isinstance(item, Rejected)]
+    assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
+    assert results(items) == results(in_folder(tmp_path / "ours", other))
 
 
 def test_a_full_disk_is_answered_with_0xa700_and_what_came_is_measured(tmp_path: Path) -> None:

@@ -272,9 +272,25 @@ def test_a_class_that_is_not_taken_is_refused(journal: Journal) -> None:
         for _ in range(3):
             bench.sender.send_due()
             bench.now += 400
-        # With no class in common pynetdicom gives up the association; both are told.
-        assert bench.states() in ([ItemState.DEAD], [ItemState.WAITING])
-        assert bench.reasons() != [""]
+        assert bench.states() == [ItemState.DEAD]
+        assert bench.reasons() == ["the destination does not take objects of this class"]
+
+
+def test_an_object_on_which_the_peer_hangs_up_keeps_no_other_back(journal: Journal) -> None:
+    fatal = str(ge()[0].SOPInstanceUID)
+
+    def answer(event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID == fatal:
+            event.assoc.abort()
+        return 0x0000
+
+    with peer(answer) as port:
+        bench = Bench(journal, port)
+        for _ in range(2):
+            bench.sender.send_due()
+            bench.now += 400
+        assert bench.states() == [ItemState.WAITING, ItemState.SENT, ItemState.SENT]
+        assert bench.reasons()[0] == "it did not answer in time, or hung up"
 
 
 def silent(connection: socket.socket) -> None:

@@ -84,7 +84,7 @@ def test_a_file_that_says_nothing_of_receiving_runs_any_source(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[runs]", "runs: no such setting (known: run, service, dicom, series)"),
+        ("[runs]", "runs: no such setting (known: run, service, dicom, series, journal, outbox)"),
         ("[run]\nsmoke = 1", "run.smoke: no such setting (known: stream, sinks, live"),
         ("[run]\nsink = 'term:'", "run.sink: no such setting"),
         ("[run]\nsinks = 'term:'", "run.sinks: expected a list of URIs"),

@@ -19,6 +19,7 @@ MIGRATIONS = (
         uid TEXT,
         size INTEGER NOT NULL,
         dropped TEXT,
+        begun INTEGER NOT NULL DEFAULT 0,
         delivered REAL,
         UNIQUE (series, uid)
     );

@@ -13,7 +13,7 @@ from lvedge.errors import JournalError
 from lvedge_runtime.journal.database import Database
 
 SUFFIX = ".dcm"
-_COLUMNS = "number, series, dropped"
+_COLUMNS = "number, series, dropped, begun"
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Instance:
         series: its series' name.
         path: its file, or None where it was dropped.
         dropped: why it is not measured, or None.
+        begun: how often its series was begun to be measured as a whole.
     """
 
     number: int
     series: str
     path: Path | None
     dropped: str | None
+    begun: int
 
 
 class Instances:
@@ -144,6 +146,17 @@ class Instances:
                 self._in_use.add(number)
                 self._files += 1
 
+    def begin(self, numbers: Sequence[int]) -> None:
+        """Note that these are measured from now on: a series that ends every run is not tried for ever.
+
+        Raises:
+            JournalError: if the disk does not take it.
+        """
+        with self._database.change() as rows:
+            rows.executemany(
+                "UPDATE instance SET begun = begun + 1 WHERE number = ?", [(n,) for n in numbers]
+            )
+
     def release(self, path: Path) -> None:
         """Nobody reads this file any more: once delivered, it may go."""
         with self._lock:
@@ -163,10 +176,12 @@ class Instances:
             query = f"SELECT {_COLUMNS} FROM instance WHERE {which} ORDER BY number"
             found = rows.execute(query, tuple(values)).fetchall()
         with self._lock:
-            self._in_use.update(number for number, _, dropped in found if dropped is None)
+            self._in_use.update(number for number, _, dropped, _ in found if dropped is None)
         return [
-            Instance(number, series, None if dropped else self._folder / f"{number:08d}{SUFFIX}", dropped)
-            for number, series, dropped in found
+            Instance(
+                number, series, None if dropped else self._folder / f"{number:08d}{SUFFIX}", dropped, begun
+            )
+            for number, series, dropped, begun in found
         ]
 
     def tidy(self, before: float) -> None:

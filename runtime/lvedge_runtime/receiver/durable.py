@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -69,6 +70,13 @@ class DurableShelf:
             raise ShelfFullError from err
         if dropped is not None:
             self.discard(path)
+
+    def begin(self, numbers: Sequence[int]) -> None:
+        """Take note that these are measured from now on; a disk that does not take the note stops nothing."""
+        try:
+            self._instances.begin(numbers)
+        except JournalError as err:
+            LOG.warning("%s", err)
 
     def discard(self, path: Path) -> None:
         """Remove a file that was kept and not settled."""

@@ -160,6 +160,7 @@ class Reception:
 
     def _complete(self, series: _Series) -> Iterator[Given]:
         numbers, series.numbers = tuple(series.numbers), []
+        self._shelf.begin(numbers)
         yield from self._whole(series)
         yield Receipt(series.name, numbers)
 

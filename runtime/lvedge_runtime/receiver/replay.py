@@ -15,6 +15,8 @@ from lvedge_runtime.sources.dicom_image import images_from_header
 
 LOG = logging.getLogger("lvedge_runtime.receiver")
 TIDY_S = 60.0
+MOST_BEGUN = 10
+"""A series whose measuring was begun so often and never ended ends every run: it is left out."""
 
 
 class Replay:
@@ -59,19 +61,22 @@ class Replay:
 
     def _arrivals(self, instances: Iterable[Instance]) -> Iterator[Arrival]:
         for instance in instances:
-            if instance.path is None:
-                yield Arrival(
-                    self._intake.now(), instance.series, dropped=instance.dropped, number=instance.number
-                )
-                continue
-            try:
-                header = read_header(instance.path)
-                images = images_from_header(instance.path, instance.path.name, header)
-                arrival = self._intake.arrival(instance.path, images)
-            except SourceError as err:
-                LOG.error("instance %d of the journal is lost: %s", instance.number, err)
-                reason = "its file in the journal is damaged"
-                arrival = Arrival(self._intake.now(), instance.series, dropped=reason, number=instance.number)
-            if arrival.path is None:
+            arrival = self._arrival(instance)
+            if instance.path is not None and arrival.path is None:
                 self._journal.instances.release(instance.path)
             yield arrival
+
+    def _arrival(self, instance: Instance) -> Arrival:
+        if instance.path is None:
+            return self._left_out(instance, instance.dropped or "")
+        if instance.begun >= MOST_BEGUN:
+            return self._left_out(instance, f"{instance.begun} runs ended while they measured its series")
+        try:
+            images = images_from_header(instance.path, instance.path.name, read_header(instance.path))
+            return self._intake.arrival(instance.path, images)
+        except SourceError as err:
+            LOG.error("instance %d of the journal is lost: %s", instance.number, err)
+            return self._left_out(instance, "its file in the journal is damaged")
+
+    def _left_out(self, instance: Instance, reason: str) -> Arrival:
+        return Arrival(self._intake.now(), instance.series, dropped=reason, number=instance.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -68,6 +69,9 @@ class Shelf:
         """
         if dropped is not None:
             self.free(path)
+
+    def begin(self, _numbers: Sequence[int]) -> None:
+        """Take note that these are measured from now on."""
 
     def discard(self, path: Path) -> None:
         """Remove a file that was kept and not settled."""

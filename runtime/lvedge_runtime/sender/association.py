@@ -122,7 +122,8 @@ def linked(
         raise NoAssociationError(f"no connection: {err.strerror or type(err).__name__}") from err
     finally:
         watch.cancel()
-    if not association.is_established:
+    # Where no class is taken pynetdicom hangs up; each of them counts as refused.
+    if not association.is_established and not association.rejected_contexts:
         raise NoAssociationError(
             "it rejects the association" if association.is_rejected else "no connection, or no answer in time"
         )

@@ -93,6 +93,8 @@ class Sender:
         items = [item for item in self._waiting() if self._due.get(item.number, -math.inf) <= self._clock()]
         if not items or self._clock() < self._not_before:
             return
+        # What a destination hangs up on must not keep the others from it.
+        items.sort(key=lambda item: (item.attempts, item.number))
         contexts = list(dict.fromkeys((item.sop_class, item.syntax) for item in items))[:MOST_CONTEXTS]
         items = [item for item in items if (item.sop_class, item.syntax) in contexts]
         left = list(items)
