@@ -217,5 +217,13 @@ def test_the_page_states_the_defaults(tmp_path: Path) -> None:
     assert stated.rules[1:] == DEFAULT_RULES
     assert stated.peers == (Peer("SCANNER1", ip_network("10.1.2.0/24")),)
     assert set(stated.other_classes) < set(Settings().other_classes)
-    others_than_these = replace(stated, rules=DEFAULT_RULES, peers=(), tls=None, other_classes=OTHER_CLASSES)
+    assert stated.journal.folder == Path("/var/lib/lvedge")
+    others_than_these = replace(
+        stated,
+        rules=DEFAULT_RULES,
+        peers=(),
+        tls=None,
+        other_classes=OTHER_CLASSES,
+        journal=replace(stated.journal, folder=None),
+    )
     assert others_than_these == Settings()
