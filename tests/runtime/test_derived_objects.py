@@ -220,6 +220,7 @@ def test_masks_are_those_of_the_frames(tmp_path: Path) -> None:
     [
         ({"StudyInstanceUID": None}, "its images lack StudyInstanceUID"),
         ({"SOPInstanceUID": ""}, "its images lack SOPInstanceUID"),
+        ({"SOPClassUID": "1.3.46.670589.11.0.0.12.1"}, "of another SOP class than MR Image"),
     ],
 )
 def test_what_nothing_can_refer_to_gives_no_objects(tmp_path: Path, caplog, tags, words) -> None:

@@ -15,11 +15,27 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import (
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
 from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from lvedge.measurement import Measurement
 from lvedge_runtime.derived.series import NoObjectsError
 from lvedge_runtime.sources.origin import SourcePicture
+
+CLASSES = frozenset(
+    (
+        MRImageStorage,
+        EnhancedMRImageStorage,
+        EnhancedMRColorImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
+    )
+)
+"""What is referred to."""
 
 IDENTIFIERS = (
     "PatientName",
@@ -85,21 +101,16 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
     """The header of the image that a measurement was made on.
 
     Raises:
-        NoObjectsError: if the file is gone, or lacks the UIDs that a reference needs.
+        NoObjectsError: if the file is gone, lacks the UIDs that a reference needs, or is of another class.
     """
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         source = _read(picture.path)
         data, emptied = Dataset(), []
         for keyword in (*IDENTIFIERS, *OPTIONAL):
-            try:
-                element = source.get(Tag(keyword))
-                fits = element is None or keyword in IDENTIFIERS or _is_valid(element)
-            except Exception:  # noqa: BLE001 - what pydicom raises where text is no number, and more
-                fits = False
-            if not fits:
+            element = _element(source, keyword)
+            if keyword in source and element is None:
                 emptied.append(keyword)
-                element = None
             if element is not None and not element.is_empty:
                 value = PersonName(str(element.value)) if element.VR == "PN" else element.value
                 setattr(data, keyword, value)
@@ -116,6 +127,8 @@ def header_of(measurement: Measurement, picture: SourcePicture) -> SourceHeader:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
         if not data.get(keyword):
             raise NoObjectsError(f"its images lack {keyword}, so that nothing can refer to them")
+    if data.SOPClassUID not in CLASSES:
+        raise NoObjectsError("its images are of another SOP class than MR Image and Enhanced MR Image")
     return SourceHeader(data, tuple(emptied), picture.frame_number)
 
 
@@ -139,6 +152,16 @@ def _read(path: Path) -> Dataset:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except Exception as err:  # a damaged file can raise nearly anything
         raise NoObjectsError("its images cannot be read again") from err
+
+
+def _element(source: Dataset, keyword: str) -> DataElement | None:
+    """An element to take over; None where there is none, or one that is optional and breaks the standard."""
+    try:
+        element: DataElement | None = source.get(Tag(keyword))
+        fits = element is None or keyword in IDENTIFIERS or _is_valid(element)
+    except Exception:  # noqa: BLE001 - what pydicom raises where text is no number, and more
+        return None
+    return element if fits else None
 
 
 def _is_valid(element: DataElement) -> bool:
