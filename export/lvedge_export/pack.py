@@ -30,6 +30,7 @@ from lvedge_export.convert import onnx_from_graph
 from lvedge_export.engine import Exported
 from lvedge_export.finish import ExportError
 from lvedge_export.graph import example_inputs, graphs_of
+from lvedge_export.lean import lean_graph
 from lvedge_export.parity import Parity, compare
 
 NETWORK_STAGES = ("recurrence", "perception")
@@ -139,6 +140,7 @@ def bundle_from_run(
     graphs = {
         name: onnx_from_graph(module, name, run.shapes, run.sources) for name, module in modules.items()
     }
+    graphs["step"] = lean_graph(graphs["step"], "step", run.shapes, run.sources)
     parity = parity_of_graphs(run, graphs, clips)
     if report is not None:
         write_report(report, parity.as_json())
