@@ -14,6 +14,7 @@ Graphs for devices (``lvedge-export onnx``) stay as they are: TensorRT fuses all
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -188,7 +189,7 @@ def _without_idle(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
     return kept[::-1]
 
 
-def _attributes(node: NodeProto) -> dict[str, object]:
+def _attributes(node: NodeProto) -> dict[str, Any]:
     """A node's attributes, those of a convolution with their defaults."""
     stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type != "Conv":
