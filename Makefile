@@ -23,10 +23,11 @@ test: ## all tests; those marked "real" need the data
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
-long: ## updates killed at hundreds of random moments, pycuda over a driver double, a million cases: figures as JSON
+long: ## updates killed at hundreds of random moments, pycuda over a driver double, a million cases, memory: figures as JSON
 	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 	$(PYTHON) -m benchmarks.pycuda_double --out benchmarks/results/pycuda_double.json
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
+	$(PYTHON) -m benchmarks.memory --out benchmarks/results/memory.json
 
 check: ## lint, format, types, import contracts
 	$(PYTHON) -m ruff check .

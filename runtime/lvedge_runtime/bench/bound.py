@@ -89,7 +89,7 @@ def bound_of(bundle: Bundle, view: Floats, threads: int, rounds: int) -> dict[st
     nodes = nodes_of(graph)
     shapes = shapes_of(nodes, profiled_runs(graph, inputs, 1, threads, optimised=False)[0])
     work = work_of(nodes, shapes, STEP_OUTPUTS)
-    # One thread's own time leaves out when others have its core; that of several is the time until all are done.
+    # One thread's own time leaves out when others have its core; several are timed until all are done.
     clock = thread_time if threads == 1 else perf_counter
     products = [
         Rival(f"{name} {side}", 2 * side**3, call, clock)
