@@ -23,13 +23,14 @@ test: ## all tests; those marked "real" need the data
 explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
-long: ## updates and receiving killed at hundreds of random moments, pycuda over a driver double, a million cases, 20,000 damaged items: JSON
+long: ## updates and receiving killed at hundreds of random moments, pycuda over a driver double, a million cases, memory, 20,000 damaged items: JSON
 	$(PYTHON) -m benchmarks.fuzz_receiver --out benchmarks/results/fuzz_receiver.json
 	$(PYTHON) -m benchmarks.hostile_peers --out benchmarks/results/hostile_peers.json
 	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 	$(PYTHON) -m benchmarks.kill_receive --kills 200 --out benchmarks/results/kill_receive.json
 	$(PYTHON) -m benchmarks.pycuda_double --out benchmarks/results/pycuda_double.json
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
+	$(PYTHON) -m benchmarks.memory --out benchmarks/results/memory.json
 
 soak: ## an hour at 25 pictures a second through the real command: figures as JSON and a plot
 	$(PYTHON) -m benchmarks.soak --out benchmarks/results/soak.json --plot benchmarks/results/soak.png

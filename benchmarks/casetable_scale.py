@@ -3,10 +3,8 @@
     python -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 
 Makes the tables, then asks the small and the large one in turn with the same values, files in the page cache.
-No two queries are alike, and both read every rule from the file: a table keeps in memory only as many as one
-query finds. Then the same as tables are opened otherwise, keeping the 1,024 rules found lately ("kept"): all
-of the small table, hardly any of the large one. There each query is asked once more at once, as the next beat
-of the same heart nearly does ("again"). One thread; medians; the intervals are bootstrapped over the queries.
+No two queries are alike. Each is asked once more at once, as the next beat of the same heart nearly does
+("again"). One thread; medians; the intervals are bootstrapped over the queries.
 """
 
 from __future__ import annotations
@@ -21,12 +19,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.provenance import ROOT, provenance
-from lvedge.casetable import CaseTable, cycle_names, open_case_table, ruleset
+from lvedge.casetable import CaseTable, cycle_names, open_case_table
 from lvedge.casetable.content import Content, write_content
 from lvedge.casetable.reference import Reference, Search, features_from_references
 from lvedge.casetable.rule import Condition, Rule, Scope
@@ -37,7 +34,6 @@ OURSELVES = (sys.executable, "-m", "benchmarks.casetable_scale")
 SIZES = (1_000, 1_000_000)
 HITS_A_SET = 0.25
 RANGE = 100.0
-HITS_OF_ONE = 8
 SETS = tuple(
     cycle_names()[start : start + count]
     for start, count in zip(
@@ -178,31 +174,25 @@ def ratio_of_medians(small: np.ndarray, large: np.ndarray) -> tuple[float, list[
 def compare(kind: str, folder: Path, rounds: int) -> dict[str, object]:
     """Both sizes asked in turn; the ratio of the medians with its interval."""
     paths = {count: make(folder, kind, count) for count in SIZES}
-    kept = {count: open_case_table(path) for count, path in paths.items()}
-    with patch.object(ruleset, "KEPT_RULES", HITS_OF_ONE):
-        read = {count: open_case_table(path) for count, path in paths.items()}
+    tables = {count: open_case_table(path) for count, path in paths.items()}
     with open_case_table() as shipped:
         asked = queries(kind, rounds + 200, tuple(f.name for f in shipped.content.features))
     times: dict[str, dict[int, np.ndarray]] = {}
-    times["read"], _, hits = ask(read, asked)
-    times["kept"], times["again"], _ = ask(kept, asked)
-    for table in (*kept.values(), *read.values()):
+    times["first"], times["again"], hits = ask(tables, asked)
+    for table in tables.values():
         table.close()
     ratios = {how: ratio_of_medians(*(of[count][200:] for count in SIZES)) for how, of in times.items()}
     return {
-        "ratio": ratios["read"][0],
-        "ratio_interval_95": ratios["read"][1],
-        "ratio_kept": ratios["kept"][0],
-        "ratio_kept_interval_95": ratios["kept"][1],
+        "ratio": ratios["first"][0],
+        "ratio_interval_95": ratios["first"][1],
         "ratio_again": ratios["again"][0],
         "ratio_again_interval_95": ratios["again"][1],
         "rounds": rounds,
         "tables": {
             str(count): {
-                "median_ms": round(float(np.median(times["read"][count][200:])), 4),
-                "median_kept_ms": round(float(np.median(times["kept"][count][200:])), 4),
+                "median_ms": round(float(np.median(times["first"][count][200:])), 4),
                 "median_again_ms": round(float(np.median(times["again"][count][200:])), 4),
-                "p99_ms": round(float(np.percentile(times["read"][count][200:], 99)), 4),
+                "p99_ms": round(float(np.percentile(times["first"][count][200:], 99)), 4),
                 "mean_hits": round(float(hits[count].mean()), 3),
                 "bytes_a_row": round(path.stat().st_size / count, 1),
                 "made_in_s": float(path.with_suffix(".seconds").read_text(encoding="utf-8")),

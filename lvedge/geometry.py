@@ -16,6 +16,7 @@ Angles are degrees clockwise from "towards increasing columns" as the picture is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -28,6 +29,10 @@ CONTACT_MM = (1.0, 4.0)
 GAP_DEG = 8
 MIN_CONTACT_DEG = 10
 WALL_MAX_PERCENTILE = 95.0
+STEP = 0.25
+"""Between two samples on a ray, in pixels."""
+GRID_STEPS = 64
+"""Samples by which the grid of rays that is kept grows."""
 
 _ANGLES = np.deg2rad(np.arange(RAYS))
 _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
@@ -112,11 +117,7 @@ def rays_from_maps(
         float(cavity.sum(axis=0) @ np.arange(cavity.shape[1])) / total,
         float(cavity.sum(axis=1) @ np.arange(cavity.shape[0])) / total,
     )
-    step_mm = 0.25 * min(spacing_mm)
-    radii_mm = np.arange(0.0, _reach_mm(cavity + myocardium, centre, spacing_mm) + 4 * step_mm, step_mm)
-    map_x, map_y = _ray_map(centre, spacing_mm, radii_mm)
-    endo = _outermost_crossing(_sample(cavity, map_x, map_y), step_mm)
-    epi = _outermost_crossing(_sample(cavity + myocardium, map_x, map_y), step_mm)
+    endo, epi = (_edge_mm(inside, centre, spacing_mm) for inside in (cavity, cavity + myocardium))
     areas = np.array([total, float(myocardium.sum())]) * pixel_mm2
     return Rays(centre, spacing_mm, endo, np.maximum(epi, endo), areas)
 
@@ -192,24 +193,41 @@ def angle_between_deg(a_deg: float, b_deg: float) -> float:
     return float((a_deg - b_deg + 180.0) % 360.0 - 180.0)
 
 
-def _reach_mm(
-    support: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
-) -> float:
-    """Largest distance from the centre at which the support can be non-zero."""
-    rows = np.flatnonzero(support.any(axis=1))
-    columns = np.flatnonzero(support.any(axis=0))
-    dx = max(centre[0] - columns[0], columns[-1] - centre[0]) + 1.0
-    dy = max(centre[1] - rows[0], rows[-1] - centre[1]) + 1.0
-    return float(np.hypot(dx * spacing_mm[1], dy * spacing_mm[0]))
+def _edge_mm(
+    values: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
+) -> FloatArray:
+    """Radius of the outermost 0.5-crossing on each ray, [360] mm; sampled only where one can be."""
+    step_mm = STEP * min(spacing_mm)
+    inner_mm, outer_mm = _band_mm(values, centre, spacing_mm)
+    first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last crossing
+    grid_x, grid_y = _ray_grid(spacing_mm, -(-end // GRID_STEPS) * GRID_STEPS)
+    map_x = grid_x[:, first:end] + np.float32(centre[0])
+    map_y = grid_y[:, first:end] + np.float32(centre[1])
+    return _outermost_crossing(_sample(values, map_x, map_y), first, step_mm)
 
 
-def _ray_map(
-    centre: tuple[float, float], spacing_mm: tuple[float, float], radii_mm: FloatArray
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pixel coordinates (x, y) of every sample, each [360, len(radii_mm)]."""
-    map_x = centre[0] + np.outer(_COS / spacing_mm[1], radii_mm)
-    map_y = centre[1] + np.outer(_SIN / spacing_mm[0], radii_mm)
-    return map_x.astype(np.float32), map_y.astype(np.float32)
+def _band_mm(
+    values: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
+) -> tuple[float, float]:
+    """Distances from the centre between which values, also between the pixels, can cross 0.5."""
+    rows, columns = values.shape
+    away_x = (np.arange(-1, columns + 1) - centre[0]) * spacing_mm[1]
+    away_y = (np.arange(-1, rows + 1) - centre[1]) * spacing_mm[0]
+    away_mm2 = away_y[:, None] ** 2 + away_x**2
+    inside = np.zeros(away_mm2.shape, dtype=np.bool_)  # outside of the maps there is nothing
+    np.greater_equal(values, 0.5, out=inside[1:-1, 1:-1])
+    outer = float(np.sqrt(away_mm2.max(where=inside, initial=0.0)))
+    inner = float(np.sqrt(away_mm2.min(where=~inside, initial=np.inf)))
+    diagonal = float(np.hypot(*spacing_mm))
+    return max(inner - diagonal, 0.0), outer + diagonal
+
+
+@lru_cache(maxsize=8)
+def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixels (x, y) from the centre to every sample, each [360, steps]."""
+    radii_mm = np.arange(steps) * (STEP * min(spacing_mm))
+    x, y = np.outer(_COS / spacing_mm[1], radii_mm), np.outer(_SIN / spacing_mm[0], radii_mm)
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def _sample(
@@ -221,15 +239,21 @@ def _sample(
     return np.asarray(sampled, dtype=np.float32)
 
 
-def _outermost_crossing(profiles: NDArray[np.float32], step_mm: float) -> FloatArray:
-    """Radius of the last 0.5-crossing on each row, 0 where a ray never reaches 0.5."""
+def _outermost_crossing(profiles: NDArray[np.float32], first: int, step_mm: float) -> FloatArray:
+    """Radius of the last 0.5-crossing on each row, 0 where a ray never reaches 0.5.
+
+    Args:
+        profiles: [rays, samples].
+        first: step of the first sample.
+        step_mm: between two samples.
+    """
     inside = profiles >= 0.5
     last = profiles.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
     ray = np.arange(profiles.shape[0])
     within = profiles[ray, last].astype(float)
     beyond = profiles[ray, np.minimum(last + 1, profiles.shape[1] - 1)].astype(float)
     drop = np.maximum(within - beyond, 1e-6)
-    radius = (last + np.clip((within - 0.5) / drop, 0.0, 1.0)) * step_mm
+    radius = (first + last + np.clip((within - 0.5) / drop, 0.0, 1.0)) * step_mm
     return np.where(inside.any(axis=1), radius, 0.0)
 
 

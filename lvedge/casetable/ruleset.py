@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 
 from lvedge.casetable.entry import Entry, read_entry
@@ -24,9 +24,6 @@ LEVEL_UNKNOWN_NOTE = "Holds for mid-ventricular slices; the level of this slice 
 SEX_UNKNOWN_NOTE = "The sex is unknown: rules for women or for men were left out."
 
 LEVELS = ("mid", "basal_or_apical", "unknown")
-
-KEPT_RULES = 1024
-"""Rules that an open table keeps in memory, those asked lately."""
 
 
 def slice_level(slice_index: int, slice_count: int | None) -> str:
@@ -54,8 +51,7 @@ class RuleSet:
 
     def __init__(self, connection: sqlite3.Connection, scope: Scope, layout: IndexLayout) -> None:
         self._trees = RuleTrees(connection, scope)
-        self._entry = lru_cache(maxsize=KEPT_RULES)(partial(read_entry, connection))
-        self._finding = lru_cache(maxsize=KEPT_RULES)(self._made_finding)
+        self._entry = partial(read_entry, connection)
         fallbacks = [
             read_rule(connection, number, layout)
             for (number,) in connection.execute("SELECT rule FROM rule_fallback ORDER BY rule").fetchall()
@@ -88,10 +84,9 @@ class RuleSet:
             held = list(islice((e for e in of_all if _is_for(e, phase_name, subject, level)), 1))
         age, has_sex = subject.age_years, subject.sex in SEXES[1:]
         age_note = AGE_UNKNOWN_NOTE if age is None else UNDER_AGE_NOTE if age < ADULT_YEARS else ""
-        return tuple(self._finding(entry.number, age_note, level == "unknown", has_sex) for entry in held)
+        return tuple(self._finding(entry, age_note, level == "unknown", has_sex) for entry in held)
 
-    def _made_finding(self, number: int, age_note: str, level_unknown: bool, has_sex: bool) -> Finding:
-        rule = self._entry(number)
+    def _finding(self, rule: Entry, age_note: str, level_unknown: bool, has_sex: bool) -> Finding:
         notes = [DISCLAIMER]
         if rule.caveat:
             notes.append(rule.caveat)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lvedge.bundle import GRAPHS, Bundle, open_bundle
+from lvedge.bundle import Bundle, open_bundle
 
 if TYPE_CHECKING:
     from lvedge.training.stepper import TorchStepper
@@ -47,9 +47,16 @@ def small(packed: Path) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def exported(small: Bundle, run_folder: Path) -> Exported:
-    """The small run's graphs in FP32."""
+def exported(run_folder: Path) -> Exported:
+    """The small run's graphs in FP32, as devices get them."""
+    from lvedge_export.convert import onnx_from_graph
     from lvedge_export.engine import Exported
+    from lvedge_export.graph import graphs_of
     from lvedge_export.pack import read_run
 
-    return Exported(small.shapes, read_run(run_folder).sources, {name: small.graph(name) for name in GRAPHS})
+    run = read_run(run_folder)
+    graphs = {
+        name: onnx_from_graph(module, name, run.shapes, run.sources)
+        for name, module in graphs_of(run.network, run.locator).items()
+    }
+    return Exported(run.shapes, run.sources, graphs)
