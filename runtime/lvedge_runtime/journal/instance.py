@@ -173,7 +173,7 @@ class Instances:
     def _found(self, which: str, values: Sequence[object]) -> list[Instance]:
         with self._database.look() as rows:
             # The condition is one of ours, never a peer's.
-            query = f"SELECT {_COLUMNS} FROM instance WHERE {which} ORDER BY number"
+            query = f"SELECT {_COLUMNS} FROM instance WHERE {which} ORDER BY number"  # nosec B608
             found = rows.execute(query, tuple(values)).fetchall()
         with self._lock:
             self._in_use.update(number for number, _, dropped, _ in found if dropped is None)

@@ -67,7 +67,7 @@ class Sender:
         self._tls = tls
         self._clock = clock
         self._now = now
-        self._backoff = Backoff(settings.first_s, settings.longest_s, drawn or random.Random())
+        self._backoff = Backoff(settings.first_s, settings.longest_s, drawn or random.Random())  # nosec B311
         self._failures = 0
         self._not_before = -math.inf
         self._due: dict[int, float] = {}
