@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from lvedge import __version__
 from lvedge.errors import SinkError
 from lvedge_runtime.journal.setting import OutboxSettings
+from lvedge_runtime.receiver.bound import hurry
 from lvedge_runtime.receiver.setting import TlsFiles
 from lvedge_runtime.sender.destination import Destination
 
@@ -171,6 +172,7 @@ class _Watch:
         if self._connection is not None:
             # A send that the peer does not take must not wait for ever: pynetdicom sets no time-out on it.
             self._connection.settimeout(self._seconds)
+            hurry(self._connection)
         self.start()
 
     def start(self) -> None:
