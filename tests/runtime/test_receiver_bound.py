@@ -61,13 +61,14 @@ def test_a_message_may_have_so_many_bytes_until_it_is_answered() -> None:
 
 
 def test_a_packet_is_acknowledged_at_once_and_none_is_held_back() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as peer:
-            accepted, _ = server.accept()
-            with BoundSocket(fileno=accepted.detach()) as connection:
-                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
-                peer.sendall(b"\x05")
-                assert connection.recv(16) == b"\x05"
-                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-                if hasattr(socket, "TCP_QUICKACK"):
-                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as peer,
+        BoundSocket(fileno=server.accept()[0].detach()) as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        peer.sendall(b"\x05")
+        assert connection.recv(16) == b"\x05"
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        if hasattr(socket, "TCP_QUICKACK"):
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
