@@ -203,3 +203,12 @@ def test_without_provisional_frames_only_the_whole_series_is_measured(tmp_path: 
     items = received(data, provisional=False)
     assert frames_of(items, True) == []
     assert results(items) == results(in_folder(tmp_path / "all", data))
+
+
+def test_nothing_is_left_of_a_series_that_was_forgotten() -> None:
+    with Room(series_s=5.0, keep_s=60.0) as room:
+        room.send(*ge())
+        room.wait(6.0)
+        assert len(room.reception.geometries) == len(room.reception.origins) == 1
+        room.wait(60.0)
+        assert (room.reception.geometries, room.reception.origins, len(room.shelf)) == ({}, {}, 0)

@@ -58,6 +58,7 @@ class _Series:
         files: what the shelf keeps of it.
         numbers: the instances that were taken in and not given a receipt for.
         dropped: how many instances were dropped, by reason.
+        stacks: the names under which its frames were given.
         whole: it was measured, and is kept for latecomers.
     """
 
@@ -68,6 +69,7 @@ class _Series:
     numbers: list[int] = field(default_factory=list)
     slices: list[_Slice] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    stacks: set[str] = field(default_factory=set)
     whole: bool = False
 
 
@@ -138,6 +140,9 @@ class Reception:
             if series.whole and now >= series.touched + self._settings.keep_s:
                 for path in series.files:
                     self._shelf.free(path)
+                for stack in series.stacks:
+                    self.geometries.pop(stack, None)
+                    self.origins.pop(stack, None)
                 del self._series[name]
 
     def due(self) -> float:
@@ -203,6 +208,7 @@ class Reception:
         pictures.stacks = cines
         self.geometries.update(pictures.geometries())
         self.origins.update(pictures.origins())
+        series.stacks.update(stack.name for stack in cines)
         yield from pictures.frames()
 
     def _provisional(self, series: _Series, images: list[Image], at: float) -> Iterator[Frame | Rejected]:

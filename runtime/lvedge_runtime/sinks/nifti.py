@@ -85,6 +85,7 @@ class NiftiSink(BaseSink):
                     data[across, down, slice_index] = patch.labels.T
                 path = self._folder / f"{series}_t{phase:02d}.nii.gz"
                 write_whole(path, gzip.compress(image_from_labels(data, geometry).to_bytes(), mtime=0))
+            del self._grid[series], self._slices[series]
 
     def _geometry(self, series: str, frames: int) -> SeriesGeometry:
         (rows, columns), spacing_mm = self._grid[series]
