@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from doubles.driver import DriverDouble
-from doubles.fake_tensorrt import Fake
+from doubles.fake_tensorrt import Fake, graphs_taken
 from tiny_bundle import SHAPES, field, graph, model, node, tensors_of, tiny_graphs, value
 
 from lvedge.bundle import Bundle
@@ -257,7 +257,8 @@ def test_a_stream_measures_as_on_onnx_runtime(make: Any, bundle: Bundle, live: b
     heart = replace(HEARTS["healthy"], frames=8)
     slices = stack(Phantom(heart=heart, placement=grid, seed=4, series="two"), 3)[1:]
     frames = [frame for phantom in slices for frame in phantom.frames()]
-    with make(bundle) as engine, on_cpu(bundle) as cpu:
+    with make(bundle) as engine, on_cpu(graphs_taken(bundle)) as cpu:
+        assert engine.precision == "fp16"
         found, right = (list(Stream(frames, s, DEFAULT_QUALITY, None, live=live)) for s in (engine, cpu))
     assert len(found) == len(right) == 18
     measured = 0
