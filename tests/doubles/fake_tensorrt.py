@@ -246,7 +246,7 @@ class IExecutionContext:
 
 
 def graphs_taken(bundle: Bundle) -> Bundle:
-    """A bundle whose FP32 graphs are those that TensorRT takes: what ONNX Runtime computes of these is right."""
+    """A bundle whose FP32 graphs are those that TensorRT takes: what ONNX Runtime gives of these is right."""
     entries = {graph_file(name): bundle.graph(name, bundle.precisions[-1]) for name in GRAPHS}
     return replace(bundle, entries=entries)
 
