@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, allow_nan=False)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to standard error; where journald reads it, with the priority that its line then gets."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
