@@ -72,10 +72,10 @@ class RuleTrees:
         """Numbers of all rules whose conditions these values may meet; one that is not finite meets none."""
         found: list[int] = []
         for statement, axes in self._statements:
-            places: list[float | None] = []
-            for axis in axes:
+            places: dict[str, float | None] = {}
+            for mark, axis in enumerate(axes, start=1):
                 value = float(features.get(axis.value, math.nan))
-                places.append(axis.place(value) if math.isfinite(value) else None)
+                places[f"place{mark}"] = axis.place(value) if math.isfinite(value) else None
             found.extend(number for (number,) in self._connection.execute(statement, places))
         return found
 
@@ -174,7 +174,7 @@ def _statement(trees: Sequence[tuple[str, Sequence[Axis]]]) -> tuple[str, tuple[
     selects = []
     for tree, axes in trees:
         inside = " AND ".join(
-            f"low{k} <= ?{mark} AND high{k} >= ?{mark}"
+            f"low{k} <= :place{mark} AND high{k} >= :place{mark}"
             for k, mark in enumerate(marks.setdefault(axis, len(marks) + 1) for axis in axes)
         )
         selects.append(f"SELECT id FROM {tree} WHERE {inside}")

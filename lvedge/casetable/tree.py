@@ -103,9 +103,7 @@ def blocks(places: Floats | Singles, most: int) -> Iterator[Integers]:
 
 def meets_box(axes: int) -> str:
     """What holds for the boxes that meet a box, given by the lower and the upper bound of each axis."""
-    return " AND ".join(
-        f"high{axis} >= ?{2 * axis + 1} AND low{axis} <= ?{2 * axis + 2}" for axis in range(axes)
-    )
+    return " AND ".join(f"high{axis} >= ? AND low{axis} <= ?" for axis in range(axes))
 
 
 def is_shadow(table: str) -> bool:
