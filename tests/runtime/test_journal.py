@@ -6,12 +6,12 @@ import errno
 import os
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
 from lvedge.errors import JournalError
 from lvedge_runtime.journal.database import MIGRATIONS, Database
@@ -60,17 +60,9 @@ def outgoing(uid: str, content: bytes = b"object") -> Outgoing:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_what_was_acknowledged_is_there_after_the_process(tmp_path: Path) -> None:
@@ -277,18 +269,18 @@ def test_delivered_series_make_room_the_oldest_first_and_whole(tmp_path: Path) -
             shelf.keep(b"y" * 200)
 
 
-def test_a_disk_below_the_watermark_takes_no_more_and_loses_nothing(small_disk: Path) -> None:
+def test_a_disk_below_the_watermark_takes_no_more_and_loses_nothing(disk: Path) -> None:
     settings = JournalSettings(least_free_bytes=200_000)
-    with Journal(small_disk / "state", settings) as journal:
+    with Journal(disk / "state", settings) as journal:
         shelf, paths = shelf_of(journal), []
         with suppress(ShelfFullError):
             while True:
                 path = shelf.keep(bytes(10_000))
                 shelf.settle(path, "a", f"1.{len(paths)}", None)
                 paths.append(path)
-        disk = os.statvfs(small_disk)
+        space = os.statvfs(disk)
         # Less the rows that were written since.
-        assert disk.f_bavail * disk.f_frsize >= 150_000
+        assert space.f_bavail * space.f_frsize >= 150_000
         assert len(journal.instances.undelivered()) == len(paths) > 3
         # What was delivered makes room; the journal itself can still be written.
         journal.deliver(Delivery(tuple(range(1, len(paths) + 1))))
@@ -297,11 +289,11 @@ def test_a_disk_below_the_watermark_takes_no_more_and_loses_nothing(small_disk: 
         shelf.settle(shelf.keep(bytes(10_000)), "b", "2.1", None)
 
 
-def test_a_full_disk_refuses_and_leaves_nothing(small_disk: Path) -> None:
-    with Journal(small_disk / "state", SMALL) as journal:
+def test_a_full_disk_refuses_and_leaves_nothing(disk: Path) -> None:
+    with Journal(disk / "state", SMALL) as journal:
         shelf = shelf_of(journal)
         first = kept(journal, "1.1")
-        (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096 - 4096))
+        (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096 - 4096))
         with suppress(ShelfFullError):
             shelf.settle(shelf.keep(bytes(60_000)), "a", "1.2", None)
             pytest.fail("a full disk took an instance")
@@ -309,7 +301,7 @@ def test_a_full_disk_refuses_and_leaves_nothing(small_disk: Path) -> None:
             journal.deliver(Delivery((1,), outgoing=[outgoing("9.1", bytes(60_000))]))
         assert list(first.parent.iterdir()) == [first]
         assert [each.number for each in journal.instances.undelivered()] == [1]
-        (small_disk / "filler").unlink()
+        (disk / "filler").unlink()
         journal.deliver(Delivery())
         assert journal.instances.undelivered() == []
         assert journal.outbox.content(1) == bytes(60_000)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from orthanc import AE_TITLE, Orthanc, orthanc
 from peers import QUICK, ask, free_port, receiver, written
 from pydicom.dataset import FileDataset
 from reception_room import in_folder, results
+from small_disk import small_disk
 
 from lvedge.errors import JournalError, SinkError, UsageError
 from lvedge.frame import Frame, Receipt, Rejected
@@ -41,19 +41,6 @@ def send(at: tuple[str, int], folder: Path, data: list[FileDataset]) -> None:
 def deliver(journal: Journal) -> None:
     """As if all that is there had been measured."""
     journal.deliver(Delivery(tuple(each.number for each in journal.instances.undelivered())))
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of half a megabyte."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_what_was_acknowledged_before_is_measured_by_the_next_run(tmp_path: Path) -> None:
