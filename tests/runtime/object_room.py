@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,13 @@ def texts_of(item: Dataset) -> dict[str, str]:
 
 def code_of(item: Dataset) -> str:
     return str(item.ConceptNameCodeSequence[0].CodeValue)
+
+
+@contextmanager
+def masks_of(path: Path) -> Iterator[Any]:
+    """A segmentation as highdicom reads it, which leaves a table open in memory."""
+    from highdicom.seg import segread
+
+    masks = segread(path)
+    with closing(masks._db_con):
+        yield masks

@@ -13,7 +13,19 @@ import pytest
 from absent import error_without
 from cine_files import LONG, SIZES, cine, ge, multi_frame, philips, several_beats, siemens
 from discs import DiscStepper
-from object_room import NOW, STATED, conformant, faults, groups_of, images_of, made, measured, pointed, saved
+from object_room import (
+    NOW,
+    STATED,
+    conformant,
+    faults,
+    groups_of,
+    images_of,
+    made,
+    masks_of,
+    measured,
+    pointed,
+    saved,
+)
 from peers import ask, written
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
@@ -200,14 +212,12 @@ def test_without_a_frame_of_reference_there_is_no_segmentation(tmp_path: Path, c
 
 
 def test_masks_are_those_of_the_frames(tmp_path: Path) -> None:
-    from highdicom.seg import segread
-
     (series,) = measured(tmp_path / "pictures", conformant(siemens()))
     paths = saved(tmp_path / "seg", objects_from_series(series, ["seg"], NOW))
     for path, phase in zip(paths, ("ed", "es"), strict=True):
-        masks = segread(path)
         instances = [series.picture(getattr(part, phase)).instance_uid for part in series.slices]
-        pixels = masks.get_pixels_by_source_instance(instances, combine_segments=True)
+        with masks_of(path) as masks:
+            pixels = masks.get_pixels_by_source_instance(instances, combine_segments=True)
         for part, labels in zip(series.slices, pixels, strict=True):
             expected = getattr(part, phase).labels()
             assert set(expected.ravel()) == set(Label)

@@ -12,7 +12,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 import pytest
-from object_room import code_of, faults, groups_of, texts_of, values_of
+from object_room import code_of, faults, groups_of, masks_of, texts_of, values_of
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -176,17 +176,15 @@ def test_every_object_of_the_phantom_is_valid(demo: Run) -> None:
 
 
 def test_masks_are_those_that_nifti_has(demo: Run) -> None:
-    from highdicom.seg import segread
-
     for path, phase in zip(demo.files("seg"), ("ed", "es"), strict=True):
-        masks = segread(path)
-        images = {
-            tuple(
-                float(v) for v in g.PlanePositionSequence[0].ImagePositionPatient
-            ): g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
-            for g in masks.PerFrameFunctionalGroupsSequence
-        }
-        volume = masks.get_pixels_by_source_instance(list(images.values()), combine_segments=True)
+        with masks_of(path) as masks:
+            images = {
+                tuple(
+                    float(v) for v in g.PlanePositionSequence[0].ImagePositionPatient
+                ): g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+                for g in masks.PerFrameFunctionalGroupsSequence
+            }
+            volume = masks.get_pixels_by_source_instance(list(images.values()), combine_segments=True)
         for place, position in enumerate(images):
             (found,) = [s for s in demo.cycles if np.allclose(_position(demo, s, phase), position, atol=1e-3)]
             stored = nib.load(_nifti(demo, demo.cycles[found][f"{phase}_frame"]))

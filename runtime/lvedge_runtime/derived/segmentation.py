@@ -76,6 +76,8 @@ def _segmentation(
     organisation = making.uid("dimensions", phase, frame_of_reference)
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
+    # highdicom leaves the table open, in memory, in which it looks up frames of what it made.
+    made._db_con.close()
     return made
 
 
