@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tiny_bundle import ABOUT, GRAPHS, SHAPES, field, graph, model, node, tensor, value
+from tiny_bundle import (
+    ABOUT,
+    GRAPHS,
+    SHAPES,
+    graph,
+    model,
+    node,
+    points_shape,
+    recurrence_of,
+    tensor,
+    tensors_of,
+)
 
 from lvedge.bundle import write_bundle
 
@@ -32,14 +43,7 @@ def disc_bundle(path: Path) -> None:
 
 def _graph(name: str) -> bytes:
     nodes, tensors = {"locator": _locator, "replay": _replay, "step": _step}[name]()
-    sides = []
-    for side in (0, 1):
-        found = []
-        for tensor_name in GRAPHS[name][side]:
-            whole = name == "locator" and tensor_name == "frame"
-            shape = DISC_SHAPES.locator_shape if whole else DISC_SHAPES.tensor_shape(tensor_name)
-            found.append(value(tensor_name, ("B", *shape)))
-        sides.append(found)
+    sides = [tensors_of(name, side, DISC_SHAPES) for side in (0, 1)]
     return model(graph(nodes, tensors, *sides))
 
 
@@ -57,19 +61,13 @@ def _weights() -> list[bytes]:
 
 
 def _recurrence() -> list[bytes]:
-    return [
-        node("MatMul", ["features", "to_regression"], ["regression"]),
-        node("MatMul", ["features", "to_phase"], ["phase_in"]),
-        node("Add", ["h_regression", "regression"], ["h_regression_next"]),
-        node("Sub", ["c_regression", "regression"], ["c_regression_next"]),
-        node("Add", ["h_phase", "phase_in"], ["h_phase_next"]),
-        node("Sub", ["c_phase", "phase_in"], ["c_phase_next"]),
-        node("MatMul", ["features", "to_indices"], ["now"]),
-        node("MatMul", ["h_regression_next", "of_state"], ["before"]),
-        node("Add", ["now", "before"], ["indices"]),
-        node("MatMul", ["h_phase_next", "to_classes"], ["logits"]),
-        node("Softmax", ["logits"], ["phase"], axis=1),
-    ]
+    return recurrence_of(
+        [
+            node("MatMul", ["features", "to_indices"], ["now"]),
+            node("MatMul", ["h_regression_next", "of_state"], ["before"]),
+            node("Add", ["now", "before"], ["indices"]),
+        ]
+    )
 
 
 def _replay() -> tuple[list[bytes], list[bytes]]:
@@ -103,8 +101,6 @@ def _left() -> NDArray[np.float32]:
 
 def _locator() -> tuple[list[bytes], list[bytes]]:
     zero = {"to_points": np.zeros((1, 6), np.float32), "to_confidence": np.zeros((1, 3), np.float32)}
-    shape = np.array([-1, 3, 2], dtype=np.int64)
-    target = b"".join([field(1, 3), field(2, 7), field(8, "points_shape"), field(9, shape.tobytes())])
     nodes = [
         node("ReduceMean", ["frame"], ["mean"], axes=[2, 3], keepdims=0),
         node("MatMul", ["mean", "to_points"], ["none"]),
@@ -115,4 +111,4 @@ def _locator() -> tuple[list[bytes], list[bytes]]:
         node("Sigmoid", ["raw"], ["confidence"]),
     ]
     constants = {**zero, "at": POINTS, "sure": np.full((1, 3), 3.0, np.float32)}
-    return nodes, [*(tensor(n, w) for n, w in constants.items()), target]
+    return nodes, [*(tensor(n, w) for n, w in constants.items()), points_shape()]

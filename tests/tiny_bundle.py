@@ -123,14 +123,29 @@ def model(
     return b"".join([field(1, ir), field(7, main), *opsets, *(field(25, f) for f in functions)])
 
 
-def tensors_of(name: str, side: int) -> list[bytes]:
+def tensors_of(name: str, side: int, shapes: ContractShapes = SHAPES) -> list[bytes]:
     """Inputs (side 0) or outputs (side 1) of one of the contract's graphs."""
     found = []
     for tensor_name in GRAPHS[name][side]:
         whole = name == "locator" and tensor_name == "frame"
-        shape = SHAPES.locator_shape if whole else SHAPES.tensor_shape(tensor_name)
+        shape = shapes.locator_shape if whole else shapes.tensor_shape(tensor_name)
         found.append(value(tensor_name, ("B", *shape)))
     return found
+
+
+def recurrence_of(indices: Sequence[bytes]) -> list[bytes]:
+    """States that add up what comes in, the values as given, and the phase."""
+    return [
+        node("MatMul", ["features", "to_regression"], ["regression"]),
+        node("MatMul", ["features", "to_phase"], ["phase_in"]),
+        node("Add", ["h_regression", "regression"], ["h_regression_next"]),
+        node("Sub", ["c_regression", "regression"], ["c_regression_next"]),
+        node("Add", ["h_phase", "phase_in"], ["h_phase_next"]),
+        node("Sub", ["c_phase", "phase_in"], ["c_phase_next"]),
+        *indices,
+        node("MatMul", ["h_phase_next", "to_classes"], ["logits"]),
+        node("Softmax", ["logits"], ["phase"], axis=1),
+    ]
 
 
 def nodes_of(name: str) -> list[bytes]:
@@ -144,17 +159,7 @@ def nodes_of(name: str) -> list[bytes]:
             node("MatMul", ["mean", "to_confidence"], ["raw"]),
             node("Sigmoid", ["raw"], ["confidence"]),
         ]
-    recurrence = [
-        node("MatMul", ["features", "to_regression"], ["regression"]),
-        node("MatMul", ["features", "to_phase"], ["phase_in"]),
-        node("Add", ["h_regression", "regression"], ["h_regression_next"]),
-        node("Sub", ["c_regression", "regression"], ["c_regression_next"]),
-        node("Add", ["h_phase", "phase_in"], ["h_phase_next"]),
-        node("Sub", ["c_phase", "phase_in"], ["c_phase_next"]),
-        node("MatMul", ["h_regression_next", "to_indices"], ["indices"]),
-        node("MatMul", ["h_phase_next", "to_classes"], ["logits"]),
-        node("Softmax", ["logits"], ["phase"], axis=1),
-    ]
+    recurrence = recurrence_of([node("MatMul", ["h_regression_next", "to_indices"], ["indices"])])
     if name == "replay":
         return recurrence
     return [
@@ -170,9 +175,13 @@ def constants_of(name: str) -> list[bytes]:
     """Weights of the tiny graphs; a Reshape's target is int64, the only one that is no float32."""
     if name != "locator":
         return [tensor(n, w) for n, w in WEIGHTS.items() if n not in ("to_points", "to_confidence")]
+    return [*(tensor(n, WEIGHTS[n]) for n in ("to_points", "to_confidence")), points_shape()]
+
+
+def points_shape() -> bytes:
+    """What the locators reshape their points to: [B, 3, 2]."""
     shape = np.array([-1, 3, 2], dtype=np.int64)
-    target = b"".join([field(1, 3), field(2, 7), field(8, "points_shape"), field(9, shape.tobytes())])
-    return [*(tensor(n, WEIGHTS[n]) for n in ("to_points", "to_confidence")), target]
+    return b"".join([field(1, 3), field(2, 7), field(8, "points_shape"), field(9, shape.tobytes())])
 
 
 def tiny_graph(name: str, **changes: Any) -> bytes:
