@@ -19,13 +19,14 @@ from small_disk import small_disk
 from lvedge.errors import JournalError, SinkError, UsageError
 from lvedge.frame import Frame, Receipt, Rejected
 from lvedge_runtime.cli import main
+from lvedge_runtime.config import config_from_file
 from lvedge_runtime.delivery import Deliverer
 from lvedge_runtime.journal.cli import main as outbox_main
 from lvedge_runtime.journal.journal import Delivery, Journal, outbox_of
 from lvedge_runtime.journal.outbox import ItemState
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
 from lvedge_runtime.receiver.replay import MOST_BEGUN, Replay
-from lvedge_runtime.receiver.setting import settings_from_file
+from lvedge_runtime.receiver.setting import settings_from_config
 from lvedge_runtime.sinks import RunContext, Sinks, check_uris, textfile
 from lvedge_runtime.sinks.textfile import JournaledFile
 
@@ -344,16 +345,32 @@ def test_a_pacs_that_is_down_holds_up_nothing(tmp_path: Path, capsys: pytest.Cap
 def test_settings_that_cannot_be_meant_are_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "lvedge.toml").write_text(text)
     with pytest.raises(UsageError, match=words):
-        settings_from_file(tmp_path / "lvedge.toml")
+        settings_from_config(config_from_file(tmp_path / "lvedge.toml"))
 
 
 def test_settings_are_read_and_folders_are_relative_to_their_file(tmp_path: Path) -> None:
     (tmp_path / "lvedge.toml").write_text(
         QUICK + '[journal]\nfolder = "state"\nkeep_days = 2\n[outbox]\nrelease = true\nrefusals = 9\n'
     )
-    assert settings_from_file(tmp_path / "lvedge.toml").journal == JournalSettings(
+    assert settings_from_config(config_from_file(tmp_path / "lvedge.toml")).journal == JournalSettings(
         tmp_path / "state", 2, outbox=OutboxSettings(release=True, refusals=9)
     )
+
+
+def test_the_settings_are_read_once(tmp_path: Path) -> None:
+    disc_bundle(tmp_path / "discs.lvedge")
+    files = written(tmp_path / "files", ge())
+    # What comes out of a pipe can be read once; a second reading would find no journal.
+    reader, writer = os.pipe()
+    os.write(writer, f'[journal]\nfolder = "{tmp_path / "state"}"\nleast_free_bytes = 1\n'.encode())
+    os.close(writer)
+    try:
+        args = ("--stream", str(files), "--bundle", str(tmp_path / "discs.lvedge"), "--quiet")
+        assert main([*args, "--config", f"/dev/fd/{reader}", "--sink", f"jsonl:{tmp_path}/out.jsonl"]) == 0
+    finally:
+        os.close(reader)
+    with Journal(tmp_path / "state", SMALL) as journal:
+        assert journal.written(tmp_path / "out.jsonl") == (tmp_path / "out.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from reception_room import by_series, in_folder, results
 
 from lvedge.errors import SourceError, UsageError
 from lvedge.frame import Rejected
+from lvedge_runtime.config import Config, config_from_file
 from lvedge_runtime.sources import SourceOptions, open_source
 
 PEERS = QUICK + '[[dicom.peers]]\nae_title = "SCANNER"\naddress = "127.0.0.0/8"\n'
@@ -254,7 +255,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 def test_settings_without_a_receiver_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--config has the settings of a receiver"):
-        open_source("demo:", SourceOptions(config=tmp_path / "lvedge.toml"))
+        open_source("demo:", SourceOptions(config=Config(tmp_path / "lvedge.toml", {})))
 
 
 def test_without_pynetdicom_the_extra_is_named() -> None:
@@ -278,6 +279,6 @@ def test_certificates_that_cannot_be_used_are_named(
     settings.write_text('[dicom.tls]\ncertificate = "server.pem"\nkey = "server.key"\nclients = "ca.pem"\n')
     with (
         pytest.raises(SourceError, match=r"^dicom.tls: .*\.pem cannot be used: "),
-        open_source("dicom://:0", SourceOptions(config=settings)),
+        open_source("dicom://:0", SourceOptions(config=config_from_file(settings))),
     ):
         pass

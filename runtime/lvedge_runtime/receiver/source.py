@@ -17,7 +17,7 @@ from lvedge_runtime.receiver.durable import DurableShelf
 from lvedge_runtime.receiver.intake import QUEUED, Arrival, Intake, Keeper, Tally
 from lvedge_runtime.receiver.reception import Reception
 from lvedge_runtime.receiver.replay import Replay
-from lvedge_runtime.receiver.setting import Settings, settings_from_file
+from lvedge_runtime.receiver.setting import Settings, settings_from_config
 from lvedge_runtime.receiver.shelf import Shelf
 from lvedge_runtime.sources.source import BaseSource, SourceOptions
 from lvedge_runtime.trace import places_of
@@ -52,7 +52,7 @@ class ReceiverSource(BaseSource):
         if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
             raise UsageError(f"{str(uri)!r}: write dicom://[host]:port or dicom://[host]:port?idle_s=SECONDS")
         self._idle_s = _seconds(uri.query["idle_s"]) if "idle_s" in uri.query else math.inf
-        self.settings = Settings() if options.config is None else settings_from_file(options.config)
+        self.settings = Settings() if options.config is None else settings_from_config(options.config)
         self._uri = uri
         self._shelf: Keeper | None = None
         self._stopped = False
