@@ -121,6 +121,22 @@ def test_tls_takes_peers_with_a_certificate_that_is_trusted(
         assert there.source.tally["echo"] == heard
 
 
+@pytest.mark.parametrize("secured", [False, True])
+def test_nothing_is_held_back_on_a_connection_that_was_accepted(
+    tmp_path: Path, certificates: Path, secured: bool
+) -> None:
+    files = {"certificate": "server.pem", "key": "server.key", "clients": "ca.pem"}
+    named = "".join(f'{key} = "{certificates / name}"\n' for key, name in files.items())
+    with receiver(tmp_path, QUICK + (f"[dicom.tls]\n{named}" if secured else "")) as there:
+        listener = there.source._listener
+        with socket.create_connection(there.at) as connection:
+            while not listener.tally["opened"]:
+                time.sleep(0.01)
+            (accepted,) = listener._server._connections
+            assert accepted.getsockname() == connection.getpeername()
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 LIMITS = QUICK + "[dicom.limits]\nassociate_s = 1\npdu_s = 1\nidle_s = 1\nassociations = 2\n"
 
 

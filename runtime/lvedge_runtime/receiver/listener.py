@@ -41,7 +41,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from lvedge import __version__
 from lvedge.errors import SourceError, UsageError
-from lvedge_runtime.receiver.bound import Bounds, BoundSocket, BoundTls
+from lvedge_runtime.receiver.bound import Bounds, BoundSocket, BoundTls, hurry
 from lvedge_runtime.receiver.intake import CANNOT_UNDERSTAND, SUCCESS, Intake, Tally
 from lvedge_runtime.receiver.rate import Rate
 from lvedge_runtime.receiver.setting import Settings, TlsFiles
@@ -332,6 +332,7 @@ class _Server(ThreadedAssociationServer):
         limits = self._settings.limits
         bounds = Bounds(limits.pdu_bytes, limits.picture_bytes, limits.pdu_s)
         accepted.settimeout(limits.pdu_s)
+        hurry(accepted)
         if self.ssl_context is None:
             connection = BoundSocket(fileno=accepted.detach())
             connection.settimeout(limits.pdu_s)
