@@ -294,7 +294,7 @@ def test_certificates_that_cannot_be_used_are_named(
     settings = tmp_path / "lvedge.toml"
     settings.write_text('[dicom.tls]\ncertificate = "server.pem"\nkey = "server.key"\nclients = "ca.pem"\n')
     with (
-        pytest.raises(SourceError, match=r"^dicom.tls: .*\.pem cannot be used: "),
+        pytest.raises(UsageError, match=rf"^dicom.tls: .*/{name} cannot be used: "),
         open_source("dicom://:0", SourceOptions(config=config_from_file(settings))),
     ):
         pass
