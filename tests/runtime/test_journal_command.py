@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,8 +28,11 @@ from lvedge_runtime.journal.outbox import ItemState
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
 from lvedge_runtime.receiver.replay import MOST_BEGUN, Replay
 from lvedge_runtime.receiver.setting import settings_from_config
+from lvedge_runtime.receiver.source import ReceiverSource
 from lvedge_runtime.sinks import RunContext, Sinks, check_uris, textfile
 from lvedge_runtime.sinks.textfile import JournaledFile
+from lvedge_runtime.sources import SourceOptions
+from lvedge_runtime.uri import parse_uri
 
 SMALL = JournalSettings(least_free_bytes=1)
 FRAME = {"FrameOfReferenceUID": "1.2.77.1"}
@@ -110,6 +114,52 @@ def test_a_series_that_ends_every_run_is_left_out_in_the_end(tmp_path: Path) -> 
     (rejected,) = [item for item in items if isinstance(item, Rejected)]
     assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
     assert results(items) == results(in_folder(tmp_path / "ours", other))
+
+
+def test_a_series_that_ends_every_run_while_it_arrives_is_left_out_too(tmp_path: Path) -> None:
+    fatal, other = ge(), siemens()
+    path = tmp_path / "receiver.toml"
+    path.write_text(QUICK)
+
+    def source(journal: Journal) -> ReceiverSource:
+        options = SourceOptions(config=config_from_file(path), journal=journal)
+        return ReceiverSource(parse_uri("dicom://127.0.0.1:0", ["dicom://"]), options)
+
+    with Journal(tmp_path / "state", SMALL) as journal, source(journal) as there:
+        # Acknowledged, and nothing is measured yet.
+        send(("127.0.0.1", there.port), tmp_path / "files", [*fatal, *other])
+    for run in range(MOST_BEGUN):
+        with Journal(tmp_path / "state", SMALL) as journal:
+            begun = [each.begun for each in journal.instances.undelivered()]
+            assert begun == [run] * len(fatal) + [0] * len(other)
+            with source(journal) as there:
+                # Whoever measures this frame never comes back for the next: an engine that died, a kill.
+                first = next(iter(there))
+                assert isinstance(first, Frame)
+                assert first.provisional
+    with Journal(tmp_path / "state", SMALL) as journal, receiver(tmp_path, journal=journal) as there:
+        items = there.stopped()
+    (rejected,) = [item for item in items if isinstance(item, Rejected)]
+    assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
+    assert results(items) == results(in_folder(tmp_path / "ours", other))
+
+
+def test_a_run_that_ends_while_it_waits_counts_against_nobody(tmp_path: Path) -> None:
+    turns: list[None] = []
+    with (
+        Journal(tmp_path / "state", SMALL) as journal,
+        receiver(tmp_path, journal=journal, turned=lambda: turns.append(None)) as there,
+    ):
+        send(there.at, tmp_path / "files", ge())
+        # A turn may be about to begin while the queue becomes empty; the one after it has nothing to do.
+        while there.source._intake.queue.qsize():
+            time.sleep(0.01)
+        until = len(turns) + 2
+        while len(turns) < until:
+            time.sleep(0.01)
+        assert any(isinstance(item, Frame) and item.provisional for item in there.items)
+        assert (tmp_path / "state" / "underway").read_bytes() == b"0" * 20
+        assert {each.begun for each in journal.instances.undelivered()} == {0}
 
 
 def test_a_full_disk_is_answered_with_0xa700_and_what_came_is_measured(tmp_path: Path) -> None:

@@ -181,6 +181,9 @@ class ReceiverSource(BaseSource):
             LOG.error(words, places_of(err), extra={"fields": {"event": "reception failed"}})
             self.tally.add("failed")
             yield Rejected("what came last", "a fault of lvedge's own; its places are in the log")
+        # Whoever measures has come back for more, and is not in the middle of anything.
+        if self._shelf is not None:
+            self._shelf.measuring(None)
 
     def _next(self) -> Arrival | None:
         """The next arrival; None where something else is to be done first."""
