@@ -19,9 +19,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lvedge.errors import LvedgeError, UsageError
-from lvedge_runtime.run import build_parser, read_settings, sink_uris
+from lvedge_runtime.run import Told, build_parser, read_settings, sink_uris
 from lvedge_runtime.service.log import logged, unspoken
-from lvedge_runtime.service.setting import ServiceSettings
 
 if TYPE_CHECKING:
     from lvedge.bundle import Bundle
@@ -88,24 +87,24 @@ def main(args: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return NOTHING_MEASURED
     try:
-        options, service = read_settings(args)
+        told = read_settings(args)
     except LvedgeError as error:
         with logged(parser.prog):
             LOG.error("error: %s", error)
         return NOTHING_MEASURED
-    with ExitStack() as told:
-        level = "warning" if options.quiet else service.log_level
-        told.enter_context(logged(parser.prog, level, service.log_format))
-        if options.config is not None:
-            told.enter_context(unspoken())
-        return _guarded(options, service)
+    with ExitStack() as logging_so:
+        level = "warning" if told.options.quiet else told.service.log_level
+        logging_so.enter_context(logged(parser.prog, level, told.service.log_format))
+        if told.config is not None:
+            logging_so.enter_context(unspoken())
+        return _guarded(told)
 
 
-def _guarded(options: argparse.Namespace, service: ServiceSettings) -> int:
+def _guarded(told: Told) -> int:
     """Run, and turn what a user can cause into one line and an exit code; a bug keeps its trace."""
     try:
         with _closing_on_termination() as stopping:
-            return _run(options, service, stopping)
+            return _run(told, stopping)
     except LvedgeError as error:
         LOG.error("error: %s", error)
         return NOTHING_MEASURED
@@ -119,16 +118,17 @@ def _guarded(options: argparse.Namespace, service: ServiceSettings) -> int:
         return TERMINATED
 
 
-def _run(options: argparse.Namespace, service: ServiceSettings, stopping: _Stopping) -> int:
-    """Measure what the arguments name; gives the exit code."""
+def _run(told: Told, stopping: _Stopping) -> int:
+    """Measure what the run was told to; gives the exit code."""
     from lvedge_runtime.delivery import Deliverer
     from lvedge_runtime.service.watch import Watch
     from lvedge_runtime.sinks import Sinks
 
+    options = told.options
     uris = sink_uris(options)
     with (
-        Watch(service) as watch,
-        _opened(options, uris, watch) as (source, items, context),
+        Watch(told.service) as watch,
+        _opened(told, uris, watch) as (source, items, context),
         Sinks(uris, context) as sinks,
     ):
         watch.ready((*source.figures, *sinks.figures))
@@ -141,14 +141,14 @@ def _run(options: argparse.Namespace, service: ServiceSettings, stopping: _Stopp
 
 @contextmanager
 def _opened(
-    options: argparse.Namespace, uris: Sequence[str], watch: Watch
+    told: Told, uris: Sequence[str], watch: Watch
 ) -> Iterator[tuple[Source, Iterable[Item | Receipt], RunContext]]:
-    """The source and its stream that the arguments name, and what the sinks may say about the run."""
+    """The source and its stream that the run was told of, and what the sinks may say about the run."""
     from lvedge.bundle import open_bundle
     from lvedge_runtime.engines import open_engine
 
-    source_options = _source_options(options)
-    settings = _settings(source_options.config)
+    options, settings = told.options, told.receiver
+    source_options = replace(_source_options(options), config=told.config)
     bundle = open_bundle(None if options.bundle is None else Path(options.bundle))
     LOG.info("%s; %s", bundle.licence_notice.rstrip("."), NOTICE)
     with ExitStack() as open_things:
@@ -172,8 +172,8 @@ def _opened(
         source = open_things.enter_context(open_source(options.stream, source_options))
         cases = _cases(options)
         if cases is not None:
-            _check_layout(cases, bundle)
             open_things.enter_context(cases)
+            _check_layout(cases, bundle)
         quality = QualityModel.from_manifest(bundle.quality) if bundle.quality else DEFAULT_QUALITY
         context = RunContext(
             engine=engine.name,
@@ -189,15 +189,6 @@ def _opened(
             journal=journal,
         )
         yield source, Stream(source, engine, quality, cases, options.live or source.live), context
-
-
-def _settings(config: Path | None) -> Settings | None:
-    """What the file of settings says; None without one."""
-    if config is None:
-        return None
-    from lvedge_runtime.receiver.setting import settings_from_file
-
-    return settings_from_file(config)
 
 
 @contextmanager
@@ -275,8 +266,7 @@ def _source_options(options: argparse.Namespace) -> SourceOptions:
 
     spacing_mm = None if options.spacing_mm is None else spacing_from_text(options.spacing_mm)
     subject = Subject(sex=options.sex, age_years=options.age, body_surface_m2=options.bsa)
-    config = None if options.config is None else Path(options.config)
-    return SourceOptions(spacing_mm=spacing_mm, subject=subject, series=options.series, config=config)
+    return SourceOptions(spacing_mm=spacing_mm, subject=subject, series=options.series)
 
 
 def _verdict(tally: Tally, source: str) -> int:

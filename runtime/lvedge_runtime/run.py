@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvedge import __version__
 from lvedge.errors import UsageError
 from lvedge_runtime.config import Config, Faults, check_known, config_from_file, flag_in, placed
 from lvedge_runtime.service.setting import ServiceSettings, service_from_config
+
+if TYPE_CHECKING:
+    from lvedge_runtime.receiver.setting import Settings
 
 DEMO = "demo:"
 NOT_IN_FILE = ("help", "version", "config")
@@ -19,8 +23,27 @@ SINKS = "sinks"
 """The one name that differs: ``--sink`` is given several times, ``sinks`` is a list."""
 
 
-def read_settings(args: Sequence[str] | None) -> tuple[argparse.Namespace, ServiceSettings]:
+@dataclass(frozen=True)
+class Told:
+    """What a run was told, the file of settings read once.
+
+    Args:
+        options: the command line over ``[run]``.
+        service: ``[service]``.
+        config: the file, or None where there is none or it says nothing of a source.
+        receiver: what that says of receiving and of the journal, or None likewise.
+    """
+
+    options: argparse.Namespace
+    service: ServiceSettings
+    config: Config | None = None
+    receiver: Settings | None = None
+
+
+def read_settings(args: Sequence[str] | None) -> Told:
     """What the arguments and the file that they name say, checked as a whole before anything is opened.
+
+    Nobody reads the file after this: one that is changed meanwhile does not give a run of both.
 
     Args:
         args: as for ``main``, and right as far as arguments go.
@@ -31,9 +54,11 @@ def read_settings(args: Sequence[str] | None) -> tuple[argparse.Namespace, Servi
     parser = build_parser()
     options = parser.parse_args(args)
     if options.config is None:
-        return options, ServiceSettings()
+        return Told(options, ServiceSettings())
+    from lvedge_runtime.receiver.setting import settings_from_config
+
     config = config_from_file(Path(options.config))
-    faults, service = Faults(), ServiceSettings()
+    faults, service, receiver = Faults(), ServiceSettings(), None
     with faults.noted():
         options = options_from_config(config, parser, args)
         if options.stream is None:
@@ -42,11 +67,11 @@ def read_settings(args: Sequence[str] | None) -> tuple[argparse.Namespace, Servi
     with faults.noted():
         service = service_from_config(config)
     with faults.noted():
-        check_receiver(config)
+        receiver = settings_from_config(config)
     faults.tell()
     if not (options.stream.startswith("dicom://") or config.tables.keys() - {"run", "service"}):
-        options.config = None  # it says nothing of a source
-    return options, service
+        return Told(options, service)
+    return Told(options, service, config, receiver)
 
 
 def check_uris_of(options: argparse.Namespace) -> None:
@@ -60,17 +85,6 @@ def check_uris_of(options: argparse.Namespace) -> None:
 
     parse_uri(options.stream, SOURCES)
     sink_uris(options)
-
-
-def check_receiver(config: Config) -> None:
-    """Check what a file says of receiving, without opening anything.
-
-    Raises:
-        UsageError: if it cannot be meant; all faults at once.
-    """
-    from lvedge_runtime.receiver.setting import settings_from_config
-
-    settings_from_config(config)
 
 
 def sink_uris(options: argparse.Namespace) -> list[str]:

@@ -17,6 +17,7 @@ from cine_files import content_of
 from pydicom.dataset import FileDataset
 
 from lvedge.frame import Frame, Receipt, Rejected, SeriesEnd
+from lvedge_runtime.config import config_from_file
 from lvedge_runtime.receiver.source import ReceiverSource
 from lvedge_runtime.sources import SourceOptions
 from lvedge_runtime.uri import parse_uri
@@ -84,7 +85,8 @@ def receiver(tmp_path: Path, settings: str = "", **options: Any) -> Iterator[Rec
     path = tmp_path / "receiver.toml"
     path.write_text(settings or QUICK)
     source = ReceiverSource(
-        parse_uri("dicom://127.0.0.1:0", ["dicom://"]), SourceOptions(config=path, **options)
+        parse_uri("dicom://127.0.0.1:0", ["dicom://"]),
+        SourceOptions(config=config_from_file(path), **options),
     )
     with source:
         running = Receiver(source)

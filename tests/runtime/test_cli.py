@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -401,9 +401,13 @@ def test_a_bundle_that_is_not_trusted_is_refused_before_an_engine_is_opened(
 
 
 def test_a_case_table_for_other_values_is_refused(capsys, monkeypatch, ring):
-    other = SimpleNamespace(layout=IndexLayout(4, 2))
+    closed: list[bool] = []
+    other = ExitStack()
+    other.layout = IndexLayout(4, 2)
+    other.callback(closed.append, True)
     monkeypatch.setattr(cli, "_cases", lambda _options: other)
     assert run("--stream", "--quiet") == 2
+    assert closed == [True]
     assert (
         "the case table is for 4 sectors and 2 diameters, the bundle gives 6 and 3" in capsys.readouterr().err
     )

@@ -137,5 +137,5 @@ def test_over_tls(tmp_path: Path) -> None:
 def test_certificates_that_are_not_there(tmp_path: Path) -> None:
     files = TlsFiles(*(tmp_path / name for name in ("a.pem", "a.key", "b.pem")))
     with receiver(tmp_path) as there:
-        words = "dicom.tls: the certificates cannot be used: No such file or directory"
+        words = f"dicom.tls: {tmp_path}/a.pem cannot be used: No such file or directory"
         assert refusal(*there.at, "BOX", "LVEDGE", files) == words

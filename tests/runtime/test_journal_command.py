@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,15 +20,19 @@ from small_disk import small_disk
 from lvedge.errors import JournalError, SinkError, UsageError
 from lvedge.frame import Frame, Receipt, Rejected
 from lvedge_runtime.cli import main
+from lvedge_runtime.config import config_from_file
 from lvedge_runtime.delivery import Deliverer
 from lvedge_runtime.journal.cli import main as outbox_main
 from lvedge_runtime.journal.journal import Delivery, Journal, outbox_of
 from lvedge_runtime.journal.outbox import ItemState
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
 from lvedge_runtime.receiver.replay import MOST_BEGUN, Replay
-from lvedge_runtime.receiver.setting import settings_from_file
+from lvedge_runtime.receiver.setting import settings_from_config
+from lvedge_runtime.receiver.source import ReceiverSource
 from lvedge_runtime.sinks import RunContext, Sinks, check_uris, textfile
 from lvedge_runtime.sinks.textfile import JournaledFile
+from lvedge_runtime.sources import SourceOptions
+from lvedge_runtime.uri import parse_uri
 
 SMALL = JournalSettings(least_free_bytes=1)
 FRAME = {"FrameOfReferenceUID": "1.2.77.1"}
@@ -109,6 +114,52 @@ def test_a_series_that_ends_every_run_is_left_out_in_the_end(tmp_path: Path) -> 
     (rejected,) = [item for item in items if isinstance(item, Rejected)]
     assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
     assert results(items) == results(in_folder(tmp_path / "ours", other))
+
+
+def test_a_series_that_ends_every_run_while_it_arrives_is_left_out_too(tmp_path: Path) -> None:
+    fatal, other = ge(), siemens()
+    path = tmp_path / "receiver.toml"
+    path.write_text(QUICK)
+
+    def source(journal: Journal) -> ReceiverSource:
+        options = SourceOptions(config=config_from_file(path), journal=journal)
+        return ReceiverSource(parse_uri("dicom://127.0.0.1:0", ["dicom://"]), options)
+
+    with Journal(tmp_path / "state", SMALL) as journal, source(journal) as there:
+        # Acknowledged, and nothing is measured yet.
+        send(("127.0.0.1", there.port), tmp_path / "files", [*fatal, *other])
+    for run in range(MOST_BEGUN):
+        with Journal(tmp_path / "state", SMALL) as journal:
+            begun = [each.begun for each in journal.instances.undelivered()]
+            assert begun == [run] * len(fatal) + [0] * len(other)
+            with source(journal) as there:
+                # Whoever measures this frame never comes back for the next: an engine that died, a kill.
+                first = next(iter(there))
+                assert isinstance(first, Frame)
+                assert first.provisional
+    with Journal(tmp_path / "state", SMALL) as journal, receiver(tmp_path, journal=journal) as there:
+        items = there.stopped()
+    (rejected,) = [item for item in items if isinstance(item, Rejected)]
+    assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
+    assert results(items) == results(in_folder(tmp_path / "ours", other))
+
+
+def test_a_run_that_ends_while_it_waits_counts_against_nobody(tmp_path: Path) -> None:
+    turns: list[None] = []
+    with (
+        Journal(tmp_path / "state", SMALL) as journal,
+        receiver(tmp_path, journal=journal, turned=lambda: turns.append(None)) as there,
+    ):
+        send(there.at, tmp_path / "files", ge())
+        # A turn may be about to begin while the queue becomes empty; the one after it has nothing to do.
+        while there.source._intake.queue.qsize():
+            time.sleep(0.01)
+        until = len(turns) + 2
+        while len(turns) < until:
+            time.sleep(0.01)
+        assert any(isinstance(item, Frame) and item.provisional for item in there.items)
+        assert (tmp_path / "state" / "underway").read_bytes() == b"0" * 20
+        assert {each.begun for each in journal.instances.undelivered()} == {0}
 
 
 def test_a_full_disk_is_answered_with_0xa700_and_what_came_is_measured(tmp_path: Path) -> None:
@@ -344,16 +395,32 @@ def test_a_pacs_that_is_down_holds_up_nothing(tmp_path: Path, capsys: pytest.Cap
 def test_settings_that_cannot_be_meant_are_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "lvedge.toml").write_text(text)
     with pytest.raises(UsageError, match=words):
-        settings_from_file(tmp_path / "lvedge.toml")
+        settings_from_config(config_from_file(tmp_path / "lvedge.toml"))
 
 
 def test_settings_are_read_and_folders_are_relative_to_their_file(tmp_path: Path) -> None:
     (tmp_path / "lvedge.toml").write_text(
         QUICK + '[journal]\nfolder = "state"\nkeep_days = 2\n[outbox]\nrelease = true\nrefusals = 9\n'
     )
-    assert settings_from_file(tmp_path / "lvedge.toml").journal == JournalSettings(
+    assert settings_from_config(config_from_file(tmp_path / "lvedge.toml")).journal == JournalSettings(
         tmp_path / "state", 2, outbox=OutboxSettings(release=True, refusals=9)
     )
+
+
+def test_the_settings_are_read_once(tmp_path: Path) -> None:
+    disc_bundle(tmp_path / "discs.lvedge")
+    files = written(tmp_path / "files", ge())
+    # What comes out of a pipe can be read once; a second reading would find no journal.
+    reader, writer = os.pipe()
+    os.write(writer, f'[journal]\nfolder = "{tmp_path / "state"}"\nleast_free_bytes = 1\n'.encode())
+    os.close(writer)
+    try:
+        args = ("--stream", str(files), "--bundle", str(tmp_path / "discs.lvedge"), "--quiet")
+        assert main([*args, "--config", f"/dev/fd/{reader}", "--sink", f"jsonl:{tmp_path}/out.jsonl"]) == 0
+    finally:
+        os.close(reader)
+    with Journal(tmp_path / "state", SMALL) as journal:
+        assert journal.written(tmp_path / "out.jsonl") == (tmp_path / "out.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from reception_room import by_series, in_folder, results
 
 from lvedge.errors import SourceError, UsageError
 from lvedge.frame import Rejected
+from lvedge_runtime.config import Config, config_from_file
 from lvedge_runtime.sources import SourceOptions, open_source
 
 PEERS = QUICK + '[[dicom.peers]]\nae_title = "SCANNER"\naddress = "127.0.0.0/8"\n'
@@ -118,6 +119,22 @@ def test_tls_takes_peers_with_a_certificate_that_is_trusted(
             assert (done.returncode == 0) is heard
             assert ask("echoscu", "-to", 3, "-ta", 3, "-aec", "LVEDGE", *there.at).returncode != 0
         assert there.source.tally["echo"] == heard
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_nothing_is_held_back_on_a_connection_that_was_accepted(
+    tmp_path: Path, certificates: Path, secured: bool
+) -> None:
+    files = {"certificate": "server.pem", "key": "server.key", "clients": "ca.pem"}
+    named = "".join(f'{key} = "{certificates / name}"\n' for key, name in files.items())
+    with receiver(tmp_path, QUICK + (f"[dicom.tls]\n{named}" if secured else "")) as there:
+        listener = there.source._listener
+        with socket.create_connection(there.at) as connection:
+            while not listener.tally["opened"]:
+                time.sleep(0.01)
+            (accepted,) = listener._server._connections
+            assert accepted.getsockname() == connection.getpeername()
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 LIMITS = QUICK + "[dicom.limits]\nassociate_s = 1\npdu_s = 1\nidle_s = 1\nassociations = 2\n"
@@ -254,7 +271,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 def test_settings_without_a_receiver_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--config has the settings of a receiver"):
-        open_source("demo:", SourceOptions(config=tmp_path / "lvedge.toml"))
+        open_source("demo:", SourceOptions(config=Config(tmp_path / "lvedge.toml", {})))
 
 
 def test_without_pynetdicom_the_extra_is_named() -> None:
@@ -277,7 +294,7 @@ def test_certificates_that_cannot_be_used_are_named(
     settings = tmp_path / "lvedge.toml"
     settings.write_text('[dicom.tls]\ncertificate = "server.pem"\nkey = "server.key"\nclients = "ca.pem"\n')
     with (
-        pytest.raises(SourceError, match=r"^dicom.tls: .*\.pem cannot be used: "),
-        open_source("dicom://:0", SourceOptions(config=settings)),
+        pytest.raises(UsageError, match=rf"^dicom.tls: .*/{name} cannot be used: "),
+        open_source("dicom://:0", SourceOptions(config=config_from_file(settings))),
     ):
         pass

@@ -11,6 +11,7 @@ import pytest
 from cine_files import content_of, ge, others
 
 from lvedge.errors import UsageError
+from lvedge_runtime.config import config_from_file
 from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, reason_to_drop
 from lvedge_runtime.receiver.setting import (
     OTHER_CLASSES,
@@ -18,7 +19,7 @@ from lvedge_runtime.receiver.setting import (
     Peer,
     Settings,
     TlsFiles,
-    settings_from_file,
+    settings_from_config,
 )
 from lvedge_runtime.sources.dicom_header import header_from_bytes
 from lvedge_runtime.sources.dicom_image import Image, images_from_header
@@ -67,7 +68,7 @@ name = "what is left"
 def settings_of(tmp_path: Path, text: str) -> Settings:
     path = tmp_path / "lvedge.toml"
     path.write_text(text)
-    return settings_from_file(path)
+    return settings_from_config(config_from_file(path))
 
 
 def test_all_that_can_be_said(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
-        settings_from_file(tmp_path / "none.toml")
+        settings_from_config(config_from_file(tmp_path / "none.toml"))
 
 
 def image_of(data) -> Image:

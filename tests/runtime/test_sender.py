@@ -23,7 +23,7 @@ from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 
-from lvedge.errors import JournalError, SinkError, UsageError
+from lvedge.errors import JournalError, UsageError
 from lvedge_runtime.journal.journal import Delivery, Journal
 from lvedge_runtime.journal.outbox import ItemState, Outgoing
 from lvedge_runtime.journal.setting import JournalSettings, OutboxSettings
@@ -393,7 +393,7 @@ def test_tls_with_certificates_from_both_sides(journal: Journal, tmp_path: Path)
 
 def test_certificates_that_cannot_be_used_are_told_at_the_start(journal: Journal, tmp_path: Path) -> None:
     files = TlsFiles(*(tmp_path / name for name in ("box.pem", "box.key", "ca.pem")))
-    with pytest.raises(SinkError, match=r"box\.pem"):
+    with pytest.raises(UsageError, match=r"^dicom.tls: .*/box\.pem cannot be used: No such file"):
         Bench(journal, 104, tls=files)
 
 

@@ -12,7 +12,7 @@ import pytest
 from lvedge.errors import UsageError
 from lvedge_runtime import cli
 from lvedge_runtime.config import TABLES, config_from_file
-from lvedge_runtime.receiver.setting import Limits, settings_from_file
+from lvedge_runtime.receiver.setting import Limits
 from lvedge_runtime.run import build_parser, read_settings
 from lvedge_runtime.service.setting import ServiceSettings, service_from_config
 
@@ -59,7 +59,8 @@ def test_the_file_says_what_the_command_line_says(tmp_path: Path) -> None:
         "--spacing-mm 1.4,1.5 --sex F --age 52 --bsa 1.75 --bundle b.lvedge --engine onnxruntime-cpu "
         "--threads 2 --cases c.sqlite --verbose"
     )
-    options, service = read_settings(["--config", path])
+    told = read_settings(["--config", path])
+    options, service = told.options, told.service
     assert vars(options) == vars(build_parser().parse_args([*arguments.split(), "--config", path]))
     assert service == ServiceSettings(True, "0.0.0.0", 9999, "debug", "json", 20, 5.5)
 
@@ -72,13 +73,14 @@ def test_every_option_can_stand_in_the_file() -> None:
 
 def test_the_command_line_counts_more_than_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, WHOLE)
-    options, _ = read_settings(["--config", path, "--sink", "term:", "--limit", "3"])
+    options = read_settings(["--config", path, "--sink", "term:", "--limit", "3"]).options
     assert (options.sink, options.limit, options.threads) == (["term:"], 3, 2)
 
 
 def test_a_file_that_says_nothing_of_receiving_runs_any_source(tmp_path: Path) -> None:
-    options, service = read_settings(["--config", written(tmp_path, '[run]\nstream = "demo:"\n')])
-    assert (options.stream, options.config, service) == ("demo:", None, ServiceSettings())
+    told = read_settings(["--config", written(tmp_path, '[run]\nstream = "demo:"\n')])
+    assert (told.options.stream, told.service) == ("demo:", ServiceSettings())
+    assert (told.config, told.receiver) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,8 @@ def test_the_limits_are_stated_with_the_threats() -> None:
 def test_the_file_to_begin_with_can_be_meant(tmp_path: Path) -> None:
     text = packaged("lvedge_runtime.service").joinpath("box.toml").read_text("utf-8")
     path = written(tmp_path, text)
-    options, service = read_settings(["--config", path])
-    assert (options.stream, service.http, service.log_format) == ("dicom://0.0.0.0:11112", True, "json")
-    assert [peer.ae_title for peer in settings_from_file(Path(path)).peers] == ["SCANNER1"]
+    told = read_settings(["--config", path])
+    service = told.service
+    assert (told.options.stream, service.http, service.log_format) == ("dicom://0.0.0.0:11112", True, "json")
+    assert told.receiver is not None
+    assert [peer.ae_title for peer in told.receiver.peers] == ["SCANNER1"]

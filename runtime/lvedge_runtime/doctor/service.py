@@ -20,23 +20,21 @@ def service_checks(path: Path) -> Iterator[Check]:
     Args:
         path: the file of settings.
     """
-    from lvedge_runtime.receiver.setting import settings_from_file
     from lvedge_runtime.run import read_settings
     from lvedge_runtime.sources import SOURCES
     from lvedge_runtime.uri import parse_uri
 
     try:
-        options, service = read_settings(["--config", str(path)])
-        uri = parse_uri(options.stream, SOURCES)
-        settings = settings_from_file(path)
+        told = read_settings(["--config", str(path)])
+        uri = parse_uri(told.options.stream, SOURCES)
     except LvedgeError as err:
         yield Check("settings", Standing.FAULT, str(err), f"edit {path}; docs/service.md has every setting")
         return
-    yield Check("settings", Standing.USED, f"{path}, measures {options.stream}")
-    if service.http:
+    yield Check("settings", Standing.USED, f"{path}, measures {told.options.stream}")
+    if told.service.http:
         yield _page_packages()
-    if uri.key == "dicom://":
-        yield from _peers(uri, settings)
+    if uri.key == "dicom://" and told.receiver is not None:
+        yield from _peers(uri, told.receiver)
 
 
 def _page_packages() -> Check:

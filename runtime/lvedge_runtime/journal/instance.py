@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ from threading import Lock
 from lvedge.disk import sync_folder
 from lvedge.errors import JournalError
 from lvedge_runtime.journal.database import Database
+from lvedge_runtime.journal.underway import Underway
 
 SUFFIX = ".dcm"
 _COLUMNS = "number, series, dropped, begun"
@@ -25,7 +27,7 @@ class Instance:
         series: its series' name.
         path: its file, or None where it was dropped.
         dropped: why it is not measured, or None.
-        begun: how often its series was begun to be measured as a whole.
+        begun: how often its series was begun to be measured as a whole, or ended a run while it arrived.
     """
 
     number: int
@@ -41,14 +43,16 @@ class Instances:
     Args:
         database: has the rows.
         folder: has the files; those without a row are removed.
+        underway: what the run before was measuring when it ended.
         least_free_bytes: so much of the disk stays free.
 
     Raises:
         JournalError: if the folder cannot be used.
     """
 
-    def __init__(self, database: Database, folder: Path, least_free_bytes: int) -> None:
+    def __init__(self, database: Database, folder: Path, underway: Underway, least_free_bytes: int) -> None:
         self._database = database
+        self._underway = underway
         self._folder = folder
         self._least_free_bytes = least_free_bytes
         self._lock = Lock()
@@ -65,6 +69,19 @@ class Instances:
         except OSError as err:
             raise JournalError(f"the journal's folder {folder} cannot be used: {err.strerror}") from err
         self._last = max(known, default=0)
+        self._count_what_ended()
+
+    def _count_what_ended(self) -> None:
+        """The series over which the run before ended was begun once more."""
+        number = self._underway.number
+        if number is not None:
+            with self._database.change() as rows:
+                rows.execute(
+                    "UPDATE instance SET begun = begun + 1 WHERE delivered IS NULL "
+                    "AND series = (SELECT series FROM instance WHERE number = ?)",
+                    (number,),
+                )
+        self.measuring(None)
 
     @property
     def total_bytes(self) -> int:
@@ -156,6 +173,14 @@ class Instances:
             rows.executemany(
                 "UPDATE instance SET begun = begun + 1 WHERE number = ?", [(n,) for n in numbers]
             )
+
+    def measuring(self, number: int | None) -> None:
+        """Note whose series is measured just now, while it arrives; None for nobody's.
+
+        A run that ends meanwhile counts as ``begin`` does. A disk that does not take the note stops nothing.
+        """
+        with suppress(OSError):
+            self._underway.note(number)
 
     def release(self, path: Path) -> None:
         """Nobody reads this file any more: once delivered, it may go."""

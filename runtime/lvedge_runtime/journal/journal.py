@@ -16,8 +16,9 @@ from lvedge_runtime.journal.database import Database
 from lvedge_runtime.journal.instance import Instances
 from lvedge_runtime.journal.outbox import Outbox, Outgoing
 from lvedge_runtime.journal.setting import JournalSettings
+from lvedge_runtime.journal.underway import Underway
 
-DATABASE, RECEIVED, LOCK = "journal.sqlite", "received", "lock"
+DATABASE, RECEIVED, UNDERWAY, LOCK = "journal.sqlite", "received", "underway", "lock"
 DAY_S = 86_400.0
 
 
@@ -71,7 +72,9 @@ class Journal:
             opened.callback(os.close, lock)
             self._database = Database(folder / DATABASE)
             opened.callback(self._database.close)
-            self.instances = Instances(self._database, folder / RECEIVED, settings.least_free_bytes)
+            underway = Underway(folder / UNDERWAY)
+            opened.callback(underway.close)
+            self.instances = Instances(self._database, folder / RECEIVED, underway, settings.least_free_bytes)
             self.outbox = Outbox(self._database)
             self.tidy()
             self._opened = opened.pop_all()

@@ -71,14 +71,19 @@ class Bounds:
 
 
 def hurry(connection: socket.socket) -> None:
-    """Neither waits with small packets nor lets a peer wait that does.
+    """Never wait with small packets: said once of a connection."""
+    with suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge(connection: socket.socket) -> None:
+    """Acknowledge what came at once.
 
     A peer that holds a small packet back until its last one was acknowledged (RFC 896) would otherwise lose
     some 40 ms with every picture. Linux forgets this after a while: it is said again after every packet.
     """
-    with suppress(OSError):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_QUICKACK"):
+    if hasattr(socket, "TCP_QUICKACK"):
+        with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
@@ -94,7 +99,7 @@ class BoundSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         data = super().recv(bufsize, flags)
-        hurry(self)
+        acknowledge(self)
         if self.bounds is not None:
             self.bounds.feed(data, time.monotonic())
         return data
@@ -111,7 +116,7 @@ class BoundTls(ssl.SSLSocket):
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         data = super().recv(buflen, flags)
-        hurry(self)
+        acknowledge(self)
         if self.bounds is not None:
             self.bounds.feed(data, time.monotonic())
         return data

@@ -78,6 +78,10 @@ class DurableShelf:
         except JournalError as err:
             LOG.warning("%s", err)
 
+    def measuring(self, number: int | None) -> None:
+        """Take note of whose series is measured just now, while it arrives."""
+        self._instances.measuring(number)
+
     def discard(self, path: Path) -> None:
         """Remove a file that was kept and not settled."""
         path.unlink(missing_ok=True)

@@ -9,8 +9,10 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from lvedge_runtime.receiver.listener import no_password, silent
+from lvedge.errors import UsageError
 from lvedge_runtime.receiver.setting import TlsFiles
+from lvedge_runtime.receiver.silence import silent
+from lvedge_runtime.receiver.tls import client_context
 
 _REASONS = {
     (1, 1): "it takes no associations now",
@@ -44,9 +46,9 @@ def refusal(host: str, port: int, calling: str, called: str, tls: TlsFiles | Non
     if fault is not None:
         return fault
     try:
-        secured = None if tls is None else (_client_context(tls), host)
-    except (OSError, ssl.SSLError) as err:
-        return f"dicom.tls: the certificates cannot be used: {getattr(err, 'strerror', None) or err}"
+        secured = None if tls is None else (_context(tls), host)
+    except UsageError as err:
+        return str(err)
     with silent():
         return _asked(host, port, calling, called, secured)
 
@@ -100,11 +102,8 @@ def _heard(association: Association, calling: str, called: str, secured: bool) -
     )
 
 
-def _client_context(files: TlsFiles) -> ssl.SSLContext:
-    """As a client with our certificate; a peer is known by its signature, addresses change."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    """A peer is known by its signature here: addresses change."""
+    context = client_context(files)
     context.check_hostname = False
-    context.load_cert_chain(files.certificate, files.key, password=no_password)
-    context.load_verify_locations(files.clients)
     return context

@@ -240,6 +240,8 @@ class Reception:
     ) -> Iterator[Frame | Rejected]:
         """Frames whose turn has come; ``due`` says when."""
         for place, image in given:
+            # Before it is decoded: that may end the run as well.
+            self._shelf.measuring(series.numbers[-1])
             frame = frame_from_image(
                 image,
                 self._options,

@@ -16,7 +16,10 @@ from lvedge_runtime.sources.dicom_image import images_from_header
 LOG = logging.getLogger("lvedge_runtime.receiver")
 TIDY_S = 60.0
 MOST_BEGUN = 10
-"""A series whose measuring was begun so often and never ended ends every run: it is left out."""
+"""A series whose measuring was begun so often and never ended ends every run: it is left out.
+
+Begun as a whole, or while it arrived and the run ended over one of its pictures.
+"""
 
 
 class Replay:

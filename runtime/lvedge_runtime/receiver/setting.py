@@ -14,7 +14,6 @@ from lvedge_runtime.config import (
     Config,
     Faults,
     check_known,
-    config_from_file,
     flag_in,
     number_in,
     placed,
@@ -135,18 +134,10 @@ class Settings:
     journal: JournalSettings = field(default_factory=JournalSettings)
 
 
-def settings_from_file(path: Path) -> Settings:
-    """The settings that a TOML file states; what it leaves out keeps its default.
-
-    Raises:
-        UsageError: if it cannot be read, or says anything that is not a setting; all faults at once.
-        MissingExtraError: on CPython 3.10 without tomli.
-    """
-    return settings_from_config(config_from_file(path))
-
-
 def settings_from_config(config: Config) -> Settings:
-    """What a file says of receiving, ``[dicom]`` and ``[[series]]``.
+    """What a file says of receiving, ``[dicom]`` and ``[[series]]``, and of what outlives the process.
+
+    What it leaves out keeps its default.
 
     Raises:
         UsageError: if it cannot be meant; all faults at once.

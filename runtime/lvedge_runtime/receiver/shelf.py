@@ -73,6 +73,9 @@ class Shelf:
     def begin(self, _numbers: Sequence[int]) -> None:
         """Take note that these are measured from now on."""
 
+    def measuring(self, _number: int | None) -> None:
+        """Take note of whose series is measured just now, while it arrives."""
+
     def discard(self, path: Path) -> None:
         """Remove a file that was kept and not settled."""
         self.free(path)

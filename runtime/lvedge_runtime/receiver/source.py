@@ -17,7 +17,7 @@ from lvedge_runtime.receiver.durable import DurableShelf
 from lvedge_runtime.receiver.intake import QUEUED, Arrival, Intake, Keeper, Tally
 from lvedge_runtime.receiver.reception import Reception
 from lvedge_runtime.receiver.replay import Replay
-from lvedge_runtime.receiver.setting import Settings, settings_from_file
+from lvedge_runtime.receiver.setting import Settings, settings_from_config
 from lvedge_runtime.receiver.shelf import Shelf
 from lvedge_runtime.sources.source import BaseSource, SourceOptions
 from lvedge_runtime.trace import places_of
@@ -52,7 +52,7 @@ class ReceiverSource(BaseSource):
         if uri.path.strip("/") or set(uri.query) - {"idle_s"}:
             raise UsageError(f"{str(uri)!r}: write dicom://[host]:port or dicom://[host]:port?idle_s=SECONDS")
         self._idle_s = _seconds(uri.query["idle_s"]) if "idle_s" in uri.query else math.inf
-        self.settings = Settings() if options.config is None else settings_from_file(options.config)
+        self.settings = Settings() if options.config is None else settings_from_config(options.config)
         self._uri = uri
         self._shelf: Keeper | None = None
         self._stopped = False
@@ -181,6 +181,9 @@ class ReceiverSource(BaseSource):
             LOG.error(words, places_of(err), extra={"fields": {"event": "reception failed"}})
             self.tally.add("failed")
             yield Rejected("what came last", "a fault of lvedge's own; its places are in the log")
+        # Whoever measures has come back for more, and is not in the middle of anything.
+        if self._shelf is not None:
+            self._shelf.measuring(None)
 
     def _next(self) -> Arrival | None:
         """The next arrival; None where something else is to be done first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +15,10 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 
 from lvedge import __version__
-from lvedge.errors import SinkError
 from lvedge_runtime.journal.setting import OutboxSettings
 from lvedge_runtime.receiver.bound import hurry
 from lvedge_runtime.receiver.setting import TlsFiles
+from lvedge_runtime.receiver.tls import client_context
 from lvedge_runtime.sender.destination import Destination
 
 _DUPLICATE = 0x0111
@@ -102,6 +101,7 @@ def linked(
 
     Raises:
         NoAssociationError: if there is none.
+        UsageError: if our certificates cannot be used.
     """
     ae = AE(calling)
     ae.implementation_version_name = f"LVEDGE_{__version__}"[:16]
@@ -134,23 +134,6 @@ def linked(
         with _at_most(association, settings.timeout_s):
             if association.is_established:
                 association.release()
-
-
-def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.2 or later with our certificate; the peer's is checked, with its name.
-
-    Raises:
-        SinkError: if a file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(files.certificate, files.key, password="")  # nosec B106 - none is asked for
-        context.load_verify_locations(files.clients)
-    except (OSError, ssl.SSLError) as err:
-        why = getattr(err, "strerror", None) or err
-        raise SinkError(f"dicom.tls: {files.certificate} or {files.clients} cannot be used: {why}") from err
-    return context
 
 
 class _Watch:

@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from lvedge.errors import JournalError, SinkError
+from lvedge.errors import JournalError, UsageError
 from lvedge_runtime.journal.outbox import Item, ItemState, Outbox
 from lvedge_runtime.journal.setting import OutboxSettings
 from lvedge_runtime.receiver.setting import TlsFiles
+from lvedge_runtime.receiver.tls import client_context
 from lvedge_runtime.sender.association import (
     Link,
     NoAssociationError,
     Verdict,
-    client_context,
     linked,
     verdict_of,
 )
@@ -46,7 +46,7 @@ class Sender:
         drawn: where the jitter comes from.
 
     Raises:
-        SinkError: if the certificates cannot be used.
+        UsageError: if the certificates cannot be used.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Sender:
         while not self._stopped.is_set():
             try:
                 self.send_due()
-            except (JournalError, SinkError) as err:
+            except (JournalError, UsageError) as err:
                 # A disk that is full: what was sent and could not be noted is sent again, as the same object.
                 LOG.warning("%s: %s", self._destination.name, err)
                 self._not_before = self._clock() + self._settings.first_s

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lvedge.errors import SourceError, UsageError
 from lvedge.frame import Given, Subject
+from lvedge_runtime.config import Config
 from lvedge_runtime.figure import Figure
 from lvedge_runtime.sources.geometry import SeriesGeometry
 from lvedge_runtime.sources.origin import SeriesOrigin
@@ -42,7 +42,7 @@ class SourceOptions:
             SeriesInstanceUID or SeriesNumber is this text, or whose description contains it).
         modality: the DICOM modality that the bundle was trained on; others are refused.
         slices: measure only these slices, counted from 0.
-        config: the settings of a receiver, a TOML file, or None for the defaults.
+        config: the file of settings with a receiver's, or None for the defaults.
         journal: keeps what a receiver acknowledged beyond the process, or None.
         turned: called whenever a source that waits for frames has looked for one, found or not: so that
             somebody can tell that it goes on.
@@ -56,7 +56,7 @@ class SourceOptions:
     series: str | None = None
     modality: str = "MR"
     slices: frozenset[int] | None = None
-    config: Path | None = None
+    config: Config | None = None
     journal: Journal | None = None
     turned: Callable[[], None] = lambda: None
 

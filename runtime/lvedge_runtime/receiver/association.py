@@ -1,0 +1,184 @@
+"""Associations: who may have one, the answers over it, and what is told of it when it ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+
+from lvedge_runtime.receiver.intake import CANNOT_UNDERSTAND, SUCCESS, Intake, Tally
+from lvedge_runtime.receiver.rate import Rate
+from lvedge_runtime.receiver.setting import Settings
+from lvedge_runtime.trace import places_of
+
+LOG = logging.getLogger("lvedge_runtime.receiver")
+
+_REJECTED = 0x01
+_BY_USER = 0x01
+_CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x03, 0x07
+SENDING_BURST_S = 1.0
+
+
+@dataclass
+class _Visit:
+    """What came over one association.
+
+    Args:
+        began: when, seconds.
+        statuses: how often which status was answered.
+        received_bytes: size of its instances.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    statuses: Counter[int] = field(default_factory=Counter)
+    received_bytes: int = 0
+
+
+class Associations:
+    """Answers on every association, each from a thread of its own.
+
+    Args:
+        settings: AE titles, peers, limits.
+        intake: acknowledges.
+        tally: counts associations.
+    """
+
+    def __init__(self, settings: Settings, intake: Intake, tally: Tally) -> None:
+        self._settings = settings
+        self._intake = intake
+        self._tally = tally
+        self._visits: WeakKeyDictionary[Association, _Visit] = WeakKeyDictionary()
+        self._sending = Rate(settings.limits.peer_messages_a_s, SENDING_BURST_S)
+
+    @property
+    def handlers(self) -> list[Any]:
+        """What pynetdicom calls, and when."""
+        return [
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
+            (evt.EVT_C_STORE, self._stored),
+            (evt.EVT_C_ECHO, self._echoed),
+        ]
+
+    def _requested(self, event: evt.Event) -> None:
+        """Reject who is not on the list, or calls another."""
+        association = event.assoc
+        request = association.requestor.primitive
+        calling, called = (
+            str(getattr(request, name, "")).strip() for name in ("calling_ae_title", "called_ae_title")
+        )
+        address = _address(association)
+        if called != self._settings.ae_title:
+            self._reject(association, _CALLED_UNKNOWN, "it calls another AE title than ours")
+        elif self._settings.peers and not any(
+            peer.ae_title == calling and peer.is_at(address) for peer in self._settings.peers
+        ):
+            self._reject(association, _CALLING_UNKNOWN, "its AE title is not listed with its address")
+
+    def _reject(self, association: Association, diagnostic: int, why: str) -> None:
+        LOG.warning(
+            "an association from %s was rejected: %s",
+            _address(association),
+            why,
+            extra={"fields": {"event": "association rejected"}},
+        )
+        self._intake.tally.add("rejected")
+        self._tally.add("rejected")
+        association.acse.send_reject(_REJECTED, _BY_USER, diagnostic)
+        association.kill()
+
+    def _accepted(self, event: evt.Event) -> None:
+        self._visits[event.assoc] = _Visit()
+        self._tally.add("accepted")
+        LOG.debug(
+            "an association from %s began",
+            _address(event.assoc),
+            extra={"fields": {"event": "association began"}},
+        )
+
+    def _released(self, event: evt.Event) -> None:
+        self._ended(event.assoc, "released")
+
+    def _aborted(self, event: evt.Event) -> None:
+        self._ended(event.assoc, "aborted")
+
+    def _ended(self, association: Association, how: str) -> None:
+        visit = self._visits.pop(association, None)
+        if visit is None:
+            return
+        self._tally.add(how)
+        count, right = visit.statuses.total(), visit.statuses[SUCCESS]
+        seconds = time.monotonic() - visit.began
+        fields = {
+            "event": f"association {how}",
+            "instances": count,
+            "refused": count - right,
+            "bytes": visit.received_bytes,
+            "seconds": round(seconds, 3),
+        }
+        LOG.info(
+            "an association from %s was %s after %.1f s: %d instances, %d of them refused",
+            _address(association),
+            how,
+            seconds,
+            count,
+            count - right,
+            extra={"fields": fields},
+        )
+
+    def _stored(self, event: evt.Event) -> int:
+        self._hold_back(event.assoc)
+        visit = self._visits.setdefault(event.assoc, _Visit())
+        try:
+            content = event.encoded_dataset()
+            visit.received_bytes += len(content)
+            status = self._intake.take(content)
+        except Exception as err:  # noqa: BLE001 - whatever a peer's instance does, the next one is served
+            LOG.error(
+                "an instance could not be taken in: %s",
+                places_of(err),
+                extra={"fields": {"event": "instance failed"}},
+            )
+            self._intake.tally.add("failed")
+            status = CANNOT_UNDERSTAND
+        visit.statuses[status] += 1
+        _answered(event)
+        if status != SUCCESS:
+            LOG.warning(
+                "an instance was answered with 0x%04X",
+                status,
+                extra={"fields": {"event": "instance refused", "status": status}},
+            )
+        return status
+
+    def _echoed(self, event: evt.Event) -> int:
+        self._hold_back(event.assoc)
+        self._intake.tally.add("echo")
+        _answered(event)
+        return SUCCESS
+
+    def _hold_back(self, association: Association) -> None:
+        """Let a peer that sends too fast wait: its own association's thread sleeps."""
+        while wait_s := self._sending.wait_s(_address(association), time.monotonic()):
+            time.sleep(wait_s)
+
+
+def _address(association: Association) -> str:
+    """Where an association comes from."""
+    peer = association.requestor.address_info
+    return "" if peer is None else peer.address
+
+
+def _answered(event: evt.Event) -> None:
+    connection = event.assoc.dul.socket
+    bounds = getattr(connection.socket if connection is not None else None, "bounds", None)
+    if bounds is not None:
+        bounds.answered()
