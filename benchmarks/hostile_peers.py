@@ -35,10 +35,7 @@ from certificates import write_certificate  # isort: skip
 MEASURES = (
     "benchmarks/hostile_peers.py",
     "benchmarks/neighbour.py",
-    "runtime/lvedge_runtime/receiver/bound.py",
-    "runtime/lvedge_runtime/receiver/listener.py",
-    "runtime/lvedge_runtime/receiver/rate.py",
-    "runtime/lvedge_runtime/receiver/source.py",
+    "runtime/lvedge_runtime/receiver",
 )
 LIMITS = "associate_s = 2\npdu_s = 2\nidle_s = 3\n"
 LIMIT_S = 3.0
