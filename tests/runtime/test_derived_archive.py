@@ -82,26 +82,34 @@ def test_a_whole_stack_from_the_scanner_to_the_archive(
     tmp_path: Path, data_root: Path, bundle: Bundle
 ) -> None:
     stack = sorted((data_root / "sunnybrook" / "SCD0000101").iterdir())
-    sinks = [f"jsonl:{tmp_path}/out.jsonl", *(f"dicom{k}:{tmp_path}/out" for k in ("sr", "seg", "sc"))]
-    options = [part for sink in sinks for part in ("--sink", sink)]
-    with listening(tmp_path, *options, quiet_s=10.0, idle_s=20.0) as running:
-        running.send(stack)
-        assert running.process.wait(400) == 0
-        said = running.said.read_text("utf-8")
-    told = [line for line in said.splitlines() if line.startswith("lvedge-run: ")]
-    run = read_run(tmp_path)
-    # Dates that do not exist are emptied and told, and nothing is told of the person.
-    emptied = "left empty in what is derived, as they break the standard: PatientBirthDate, StudyDate"
-    assert sum(line.endswith(emptied) for line in told) == 3
-    source = dcmread(stack[0])
-    names = {str(source[k].value) for k in ("PatientName", "PatientID", "StudyInstanceUID", "SOPInstanceUID")}
-    assert [name for name in names if name and name in said] == []
-    assert len(expected_of_run(run)) == 3 * 10 + 1
     with orthanc(tmp_path / "archive") as archive:
+        sinks = [
+            f"jsonl:{tmp_path}/out.jsonl",
+            *(f"dicom{k}:{tmp_path}/out" for k in ("sr", "seg", "sc")),
+            f"store://127.0.0.1:{archive.port}?called={AE_TITLE}&calling=LVEDGE&sc=true",
+        ]
+        options = [part for sink in sinks for part in ("--sink", sink)]
+        journal = "[journal]\nfolder = 'state'\n"
+        with listening(tmp_path, *options, quiet_s=10.0, idle_s=20.0, more_settings=journal) as running:
+            running.send(stack)
+            assert running.process.wait(400) == 0
+            said = running.said.read_text("utf-8")
+        run = read_run(tmp_path)
+        files = [path for kind in ("sr", "seg", "sc") for path in run.files(kind)]
+        # What the box has sent by itself are the objects that it has written into the folders.
+        assert set(archive.contents()) == {str(dcmread(path).SOPInstanceUID) for path in files}
         kept = check_kept(archive, run)
         store(archive, stack[:1])
         # The pictures that they were made from lie in the same study.
         assert [len(archive.ask(f"/{level}")) for level in ("patients", "studies", "series")] == [1, 1, 4]
+    told = [line for line in said.splitlines() if line.startswith("lvedge-run: ")]
+    # Dates that do not exist are emptied and told, and nothing is told of the person.
+    emptied = "left empty in what is derived, as they break the standard: PatientBirthDate, StudyDate"
+    assert sum(line.endswith(emptied) for line in told) == len(sinks) - 1
+    source = dcmread(stack[0])
+    names = {str(source[k].value) for k in ("PatientName", "PatientID", "StudyInstanceUID", "SOPInstanceUID")}
+    assert [name for name in names if name and name in said] == []
+    assert len(expected_of_run(run)) == 3 * 10 + 1
     # A frame of reference an image: an object an image.
     assert len(kept[MASKS]) == 20
     for kind in ("sr", "seg", "sc"):

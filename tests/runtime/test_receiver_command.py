@@ -27,10 +27,12 @@ from lvedge.bundle import Bundle, write_bundle
 
 
 @contextmanager
-def listening(folder: Path, *options: object, quiet_s: float = 1.0, idle_s: float = 6.0) -> Iterator[Running]:
+def listening(
+    folder: Path, *options: object, quiet_s: float = 1.0, idle_s: float = 6.0, more_settings: str = ""
+) -> Iterator[Running]:
     """The command in a process of its own; it ends when nothing comes for long enough."""
     settings, said = folder / "receiver.toml", folder / "said.txt"
-    settings.write_text(f"[dicom]\nseries_s = {quiet_s}\ngap_s = 600\n")
+    settings.write_text(f"[dicom]\nseries_s = {quiet_s}\ngap_s = 600\n{more_settings}")
     command = [
         *(sys.executable, "-c", STARTER),
         *("--stream", f"dicom://:0?idle_s={idle_s}", "--config", str(settings)),
