@@ -24,7 +24,7 @@ explore: ## the tests that draw their cases, with other cases than the gate's
 	LVEDGE_EXPLORE=1 $(PYTHON) -m pytest -q -m "not real" tests/domain tests/casetable tests/runtime
 
 long: ## updates and receiving killed at hundreds of random moments, pycuda over a driver double, a million cases, memory, 20,000 damaged items: JSON
-	$(PYTHON) -m benchmarks.fuzz_receiver --out benchmarks/results/fuzz_receiver.json
+	$(PYTHON) -m benchmarks.fuzz_receiver --real $(DATA)/sunnybrook --out benchmarks/results/fuzz_receiver.json
 	$(PYTHON) -m benchmarks.hostile_peers --out benchmarks/results/hostile_peers.json
 	$(PYTHON) -m benchmarks.kill_update --kills 300 --out benchmarks/results/kill_update.json
 	$(PYTHON) -m benchmarks.kill_receive --kills 200 --out benchmarks/results/kill_receive.json
