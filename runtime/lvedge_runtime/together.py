@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from threading import Event
 from time import perf_counter
 
@@ -57,6 +58,7 @@ class _Player:
         things: what it gives.
         call: the step that it waits for, or None.
         since: when it asked for it.
+        turn: after how many steps of all streams it had its last one.
         is_idle: its source had nothing when it was last asked.
         is_late: a batch left without it since it was idle.
     """
@@ -65,6 +67,7 @@ class _Player:
     things: Iterator[Thing]
     call: StepCall | None = None
     since: float = 0.0
+    turn: int = 0
     is_idle: bool = False
     is_late: bool = False
 
@@ -72,8 +75,8 @@ class _Player:
 class Together:
     """The items of several streams, each with its stream's number, as they come.
 
-    A stream's items keep their order, and are those that it gives alone. Between streams it is fair: one step
-    for each in turn, the one that has waited longest first where a batch does not hold all. No frame waits
+    A stream's items keep their order, and are those that it gives alone. Between streams it is fair: where a
+    batch does not hold all, those go first whose last step is longest ago. No frame waits
     longer for others than ``wait_ms``, beside the steps under way. What one stream raises ends them all.
 
     Args:
@@ -104,11 +107,12 @@ class Together:
         self._bell = bell or Bell()
         self._wait_s = wait_ms / 1e3
         self._most = most or len(streams)
+        self._turns = count(len(streams))
         self.batches: Counter[int] = Counter()
         """How many steps were of how many streams."""
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
-        players = [_Player(number, stream.things()) for number, stream in enumerate(self._streams)]
+        players = [_Player(k, stream.things(), turn=k) for k, stream in enumerate(self._streams)]
         while players:
             is_any_busy = False
             for player in [player for player in players if player.call is None]:
@@ -125,13 +129,13 @@ class Together:
 
     def _go_on(self, players: Sequence[_Player], is_any_busy: bool) -> None:
         """Run a batch, or wait for something to put into it."""
-        asking = sorted((player for player in players if player.call is not None), key=lambda p: p.since)
+        asking = sorted((player for player in players if player.call is not None), key=lambda p: p.turn)
         idle = [player for player in players if player.is_idle]
         if not asking:
             if idle and not is_any_busy:
                 self._bell.wait(None)
             return
-        left_s = asking[0].since + self._wait_s - self._bell.now()
+        left_s = min(player.since for player in asking) + self._wait_s - self._bell.now()
         is_full = len(asking) >= self._most
         if not is_full and left_s > 0 and is_any_busy:
             return
@@ -154,4 +158,4 @@ class Together:
             for k, call in enumerate(calls):
                 call.result = whole.of_stream(k)
         for player in players:
-            player.call = None
+            player.call, player.turn = None, next(self._turns)

@@ -182,7 +182,7 @@ def test_where_a_batch_does_not_hold_all_they_take_turns() -> None:
         if isinstance(item, Measurement):
             seen[number].append(bell.now())
         counts = [len(times) for times in seen]
-        assert max(counts) - min(counts) <= 1
+        assert max(counts) - min(counts) <= 2
     # Nobody's next result takes longer than the others' steps before it: 5 streams, 2 a batch, 40 ms each.
     assert max(np.diff(times).max() for times in seen) <= 3 * 0.040 + 1e-9
 

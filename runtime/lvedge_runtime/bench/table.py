@@ -46,6 +46,8 @@ def run_tables(run: Json) -> Iterator[Table | Text]:
         yield from _paced(run["paced"])
     if run.get("highest_rate"):
         yield Text(_highest(run["highest_rate"]))
+    if run.get("together"):
+        yield from _together(run["together"])
     if run.get("steps"):
         yield from _steps(run["steps"])
         yield from _ratios(run["steps"])
@@ -179,6 +181,24 @@ def _highest(found: Json) -> str:
     return (
         f"highest rate held at p99: {found['frames_per_second']:.1f} frames/s a stream, {streams} stream(s)"
     )
+
+
+def _together(told: Json) -> Iterator[Table | Text]:
+    table = _timing_table("streams together: from all frames being there to each result", "how", "frames/s")
+    for case in told["cases"]:
+        for how, timing in case["latency"].items():
+            rate = f"{case['frames_per_second'][how]:.1f}"
+            _add_timing(table, timing, f"{case['streams']} streams, {how}", rate)
+    if told["cases"]:
+        yield table
+    for case in told["cases"]:
+        yield Text(
+            f"{case['streams']} streams: as one batch {_ratio(case['batched_over_sequential'])} times the "
+            f"frames/s of one after another, p99 {_ratio(case['p99_batched_over_sequential'])} times, "
+            f"{_agreement(case['state_carry'])}"
+        )
+    for name, reason in told["absent"].items():
+        yield Text(f"{name}: not here: {reason}")
 
 
 def _steps(steps: Json) -> Iterator[Table | Text]:
