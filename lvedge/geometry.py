@@ -247,9 +247,7 @@ def _band_mm(
     return max(inner_mm - diagonal, 0.0), math.sqrt(outer_mm2) + diagonal
 
 
-def _border_mm(
-    shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]
-) -> float:
+def _border_mm(shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]) -> float:
     """Distance from the centre to the nearest row or column beyond the maps."""
     return min(
         (min(at, size - 1 - at) + 1.0) * mm

@@ -42,6 +42,8 @@ def run_tables(run: Json) -> Iterator[Table | Text]:
         yield _start(run["start"])
     for way in run.get("way", ()):
         yield _way(way)
+        if way.get("around_over_step"):
+            yield Text(f"everything around the step over the step: {_ratio(way['around_over_step'])}")
     if run.get("paced"):
         yield from _paced(run["paced"])
     if run.get("highest_rate"):
