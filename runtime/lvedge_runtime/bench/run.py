@@ -102,7 +102,9 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             "sensors": {},
         }
         if start is not None:
-            result["start"] = start
+            from lvedge_runtime.bench.start_ratio import start_ratios
+
+            result["start"] = {**start, **start_ratios(start)}
         for section, measure in (
             ("way", _way),
             ("paced", _paced),

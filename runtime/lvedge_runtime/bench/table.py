@@ -137,11 +137,15 @@ def _start(start: Json) -> Table:
         "first result after starting": start["first_result_s"],
         f"importing {', '.join(start['imports'])} alone": start["imports_alone_s"],
         "first result, files out of the page cache": start["cold_first_result_s"],
+        "first result, the process's own time": start["first_result_cpu_s"],
+        "the imports, the process's own time": start["imports_alone_cpu_s"],
     }
     for name, told in rows.items():
         if told:
             table.add_row(name, f"{told['median']:.3f}", str(len(told["all"])))
-    table.add_row("first result over the imports", f"{start['over_imports_median']:.2f} ×", "")
+    for what, told in (("", start["over_imports"]), (", own time", start["over_imports_cpu"])):
+        if told:
+            table.add_row(f"first result over the imports{what}", f"{_ratio(told)} ×", "")
     return table
 
 
