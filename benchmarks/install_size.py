@@ -3,8 +3,8 @@
     python -m benchmarks.install_size --out benchmarks/results/install_size.json
 
 The wheel is built from the checkout. For each target pip resolves and downloads what that target's own pip
-would (wheels only, no extras); nothing of it is run. Sizes are those of the wheels and of their unpacked files,
-without pip, setuptools and bytecode. 1 MB is 1,000,000 bytes. Takes a network and some minutes.
+would (wheels only, no extras); nothing of it is run. Sizes are those of the wheels and of their files,
+without pip, setuptools and bytecode. 1 MB is 1,000,000 bytes. Takes a network and a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zipfile import ZipFile
 
 from benchmarks.provenance import ROOT, provenance
 
-MEASURES = ["benchmarks/install_size.py", "pyproject.toml"]
+MEASURES = ["benchmarks/install_size.py"]
 GLIBC = range(17, 36)
 """Minor versions of glibc 2 whose wheels the target takes: up to that of Ubuntu 22.04, which JetPack 6 is."""
 TARGETS = {
