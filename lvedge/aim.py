@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lvedge.contract import Floats, State, Stepper
+from lvedge.contract import Calls, Floats, State, StepCall, Stepper
 from lvedge.frame import Frame
 from lvedge.geometry import angle_between_deg, circular_median_deg
 from lvedge.locate import Location, location_from_points, locator_input, locator_view
@@ -112,7 +112,7 @@ class Aimer:
     """Finds the view of a slice.
 
     Args:
-        stepper: executes the locator and the step.
+        stepper: executes the locator; the steps are its caller's to run.
         stack: what the other slices know; read only here.
     """
 
@@ -120,7 +120,7 @@ class Aimer:
         self._stepper = stepper
         self._stack = stack
 
-    def aim(self, frames: Sequence[Frame]) -> Aim | None:
+    def aim(self, frames: Sequence[Frame]) -> Calls[Aim | None]:
         """The view that a slice's frames are measured through, or None where no heart is found.
 
         Args:
@@ -133,14 +133,14 @@ class Aimer:
         candidates = self._candidates(frame, location)
         seen = []
         for candidate in candidates:
-            reading = self._read(frame, candidate)
+            reading = yield from self._read(frame, candidate)
             if isinstance(reading, NoVentricle):
                 continue
             if off_middle_mm(reading, candidate.view) <= JUMP_MM:
-                return self._taken_again(frame, candidate, reading)
+                return (yield from self._taken_again(frame, candidate, reading))
             seen.append((candidate, reading))  # something else than what was aimed at, the RV perhaps
         if seen:
-            return self._taken_again(frame, *seen[0])
+            return (yield from self._taken_again(frame, *seen[0]))
         return candidates[0] if candidates else None
 
     def locate(self, frame: Frame) -> Location:
@@ -177,7 +177,7 @@ class Aimer:
             return usual, True
         return location.septum_deg, False
 
-    def _taken_again(self, frame: Frame, aim: Aim, reading: MaskReading) -> Aim:
+    def _taken_again(self, frame: Frame, aim: Aim, reading: MaskReading) -> Calls[Aim]:
         """The view moved onto what its own mask shows, until it fits."""
         for _ in range(AGAIN):
             turn = abs(angle_between_deg(reading.septum_in_view_deg, SEPTUM_IN_VIEW_DEG))
@@ -186,17 +186,18 @@ class Aimer:
             inferred = aim.inferred and reading.septum is None
             view = self._view(frame, centre_in_source(reading, aim.view), septum_in_source(reading, aim.view))
             better = Aim(view, inferred, aim.confidence)
-            again = self._read(frame, better)
+            again = yield from self._read(frame, better)
             if isinstance(again, NoVentricle):
                 break
             aim, reading = better, again
         return aim
 
-    def _read(self, frame: Frame, aim: Aim) -> MaskReading | NoVentricle:
+    def _read(self, frame: Frame, aim: Aim) -> Calls[MaskReading | NoVentricle]:
         """What the network draws in a view, from the zero state."""
         shapes = self._stepper.shapes
-        step = self._stepper.step(view_input(frame, aim.view), State.zeros(shapes))
-        return read_mask(step.mask[0], aim.view.mm_per_px, shapes.layout)
+        call = StepCall(view_input(frame, aim.view), State.zeros(shapes))
+        yield call
+        return read_mask(call.answer.mask[0], aim.view.mm_per_px, shapes.layout)
 
     def _view(self, frame: Frame, centre_px: tuple[float, float], septum_deg: float) -> View:
         shapes = self._stepper.shapes

@@ -10,8 +10,9 @@ Three graphs make a bundle:
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout, Label
 
 Floats = NDArray[np.float32]
+Answer = TypeVar("Answer")
 
 CONTRACT_VERSION = 1
 
@@ -111,6 +113,16 @@ class State:
         """The state before the first frame."""
         return cls(*(np.zeros((batch, *shapes.tensor_shape(name)), dtype=np.float32) for name in STATE_NAMES))
 
+    @classmethod
+    def joined(cls, states: Sequence[State]) -> State:
+        """The states of several streams as one of their batch, in their order; the caller's own."""
+        parts = (state.as_inputs().values() for state in states)
+        return cls(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def of_stream(self, k: int) -> State:
+        """The state of one stream of the batch, views of its arrays."""
+        return State(*(part[k : k + 1] for part in self.as_inputs().values()))
+
     def as_inputs(self) -> dict[str, Floats]:
         """Tensor name to array, as a graph takes it."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -134,6 +146,13 @@ class StepResult:
     features: Floats
     state: State
 
+    def of_stream(self, k: int) -> StepResult:
+        """What the step gave one stream of the batch, views of its arrays."""
+        own = slice(k, k + 1)
+        return StepResult(
+            self.indices[own], self.phase[own], self.mask[own], self.features[own], self.state.of_stream(k)
+        )
+
 
 @dataclass(frozen=True)
 class ReplayResult:
@@ -148,6 +167,38 @@ class ReplayResult:
     indices: Floats
     phase: Floats
     state: State
+
+
+@dataclass
+class StepCall:
+    """A step that a stream needs before it can go on.
+
+    Whoever gets one runs it, alone or with those of other streams as one batch, and puts the result in.
+
+    Args:
+        frame: [1, 1, S, S] float32.
+        state: before the frame, of one stream.
+        result: of one stream; None until it has been run.
+    """
+
+    frame: Floats
+    state: State
+    result: StepResult | None = None
+
+    @property
+    def answer(self) -> StepResult:
+        """The result.
+
+        Raises:
+            RuntimeError: if nobody has put one in.
+        """
+        if self.result is None:
+            raise RuntimeError("a stream goes on before its step was run")
+        return self.result
+
+
+Calls = Generator[StepCall, None, Answer]
+"""What asks for steps on its way to an answer."""
 
 
 class Stepper(Protocol):
@@ -165,3 +216,14 @@ class Stepper(Protocol):
 
     def locate(self, frame: Floats) -> tuple[Floats, Floats]:
         """Full frames [B, 1, P, P] to points [B, 3, 2] and confidences [B, 3]."""
+
+
+def run_calls(calls: Calls[Answer], stepper: Stepper) -> Answer:
+    """The answer, with each step run as soon as it is asked for."""
+    while True:
+        try:
+            call = next(calls)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        call.result = stepper.step(call.frame, call.state)

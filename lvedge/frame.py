@@ -157,5 +157,10 @@ class SeriesEnd:
     series: str
 
 
+@dataclass(frozen=True)
+class NotYet:
+    """A source that is read ahead has nothing at this moment, and has not come to its end."""
+
+
 Given = Frame | Rejected | SeriesEnd | Receipt
 """What a source gives."""

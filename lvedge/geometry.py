@@ -15,6 +15,7 @@ Angles are degrees clockwise from "towards increasing columns" as the picture is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,8 +35,11 @@ STEP = 0.25
 GRID_STEPS = 64
 """Samples by which the grid of rays that is kept grows."""
 
-_ANGLES = np.deg2rad(np.arange(RAYS))
+_RAY = np.arange(RAYS)
+_ANGLES = np.deg2rad(_RAY)
 _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
+_BEYOND_MM = np.arange(CONTACT_MM[0], CONTACT_MM[1] + 0.01, 0.5)
+"""Where the RV is looked for behind the epicardium."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,11 @@ class Rays:
     @property
     def wall_max_mm(self) -> float:
         """95th percentile of the rays' wall thickness, mm."""
-        return float(np.percentile(self.wall_mm, WALL_MAX_PERCENTILE))
+        at = WALL_MAX_PERCENTILE / 100.0 * (RAYS - 1)
+        below = int(at)
+        ordered = np.partition(self.wall_mm, (below, below + 1))
+        low, high = ordered[below : below + 2].tolist()
+        return float(low + (high - low) * (at - below))
 
     def point_px(self, direction_deg: float, radius_mm: float) -> tuple[float, float]:
         """The pixel (x, y) at a direction and distance from the centre."""
@@ -117,7 +125,8 @@ def rays_from_maps(
         float(cavity.sum(axis=0) @ np.arange(cavity.shape[1])) / total,
         float(cavity.sum(axis=1) @ np.arange(cavity.shape[0])) / total,
     )
-    endo, epi = (_edge_mm(inside, centre, spacing_mm) for inside in (cavity, cavity + myocardium))
+    away_mm2 = _away_mm2(cavity.shape, centre, spacing_mm)
+    endo, epi = (_edge_mm(inside, away_mm2, centre, spacing_mm) for inside in (cavity, cavity + myocardium))
     areas = np.array([total, float(myocardium.sum())]) * pixel_mm2
     return Rays(centre, spacing_mm, endo, np.maximum(epi, endo), areas)
 
@@ -132,12 +141,10 @@ def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
     total = float(rv.sum())
     if total < 1.0:
         return None
-    near, far = CONTACT_MM
-    beyond = np.arange(near, far + 0.01, 0.5)
-    distance = rays.epi_mm[:, None] + beyond
-    map_x = rays.centre_px[0] + distance * _COS[:, None] / rays.spacing_mm[1]
-    map_y = rays.centre_px[1] + distance * _SIN[:, None] / rays.spacing_mm[0]
-    touching = _sample(rv, map_x.astype(np.float32), map_y.astype(np.float32)).max(axis=1) >= 0.5
+    distance = rays.epi_mm + _BEYOND_MM[:, None]
+    map_x = rays.centre_px[0] + distance * _COS / rays.spacing_mm[1]
+    map_y = rays.centre_px[1] + distance * _SIN / rays.spacing_mm[0]
+    touching = _sample(rv, map_x.astype(np.float32), map_y.astype(np.float32)).max(axis=0) >= 0.5
     arc = _longest_arc(touching)
     if arc is not None and arc[1] >= MIN_CONTACT_DEG:
         start, length = arc
@@ -163,8 +170,11 @@ def indices_from_rays(
     rays_used = layout.sectors * per_sector
     offsets = (np.arange(rays_used, dtype=np.float64) + 0.5) * (360.0 / rays_used)
     around: FloatArray = septum_deg + offsets if mirrored else septum_deg - offsets
-    wall = _at_angles(rays.wall_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
-    endo = _at_angles(rays.endo_mm, around).reshape(layout.sectors, per_sector).mean(axis=1)
+    at = _between_rays(around)
+    wall, endo = (
+        _at_angles(on_rays, at).reshape(layout.sectors, per_sector).mean(axis=1)
+        for on_rays in (rays.wall_mm, rays.endo_mm)
+    )
     half = layout.sectors // 2
     dims = endo[: layout.diameters] + endo[half : half + layout.diameters]
     return Indices(np.concatenate([wall, dims, rays.areas_mm2]), layout)
@@ -194,39 +204,62 @@ def angle_between_deg(a_deg: float, b_deg: float) -> float:
 
 
 def _edge_mm(
-    values: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
+    values: NDArray[np.float32],
+    away_mm2: FloatArray,
+    centre: tuple[float, float],
+    spacing_mm: tuple[float, float],
 ) -> FloatArray:
     """Radius of the outermost 0.5-crossing on each ray, [360] mm; sampled only where one can be."""
     step_mm = STEP * min(spacing_mm)
-    inner_mm, outer_mm = _band_mm(values, centre, spacing_mm)
+    inner_mm, outer_mm = _band_mm(values, away_mm2, centre, spacing_mm)
     first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last crossing
-    grid_x, grid_y = _ray_grid(spacing_mm, -(-end // GRID_STEPS) * GRID_STEPS)
-    map_x = grid_x[:, first:end] + np.float32(centre[0])
-    map_y = grid_y[:, first:end] + np.float32(centre[1])
-    return _outermost_crossing(_sample(values, map_x, map_y), first, step_mm)
+    steps = -(-end // GRID_STEPS) * GRID_STEPS
+    grid_x, grid_y = _ray_grid(spacing_mm, steps)
+    band = slice(steps - end, steps - first)
+    map_x = grid_x[band] + np.float32(centre[0])
+    map_y = grid_y[band] + np.float32(centre[1])
+    return _outermost_crossing(_sample(values, map_x, map_y), end - 1, step_mm)
+
+
+def _away_mm2(
+    shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]
+) -> FloatArray:
+    """Squared distance of every pixel from the centre, [rows, columns]."""
+    away_x = (np.arange(shape[1]) - centre[0]) * spacing_mm[1]
+    away_y = (np.arange(shape[0]) - centre[1]) * spacing_mm[0]
+    away: FloatArray = away_y[:, None] ** 2 + away_x**2
+    return away
 
 
 def _band_mm(
-    values: NDArray[np.float32], centre: tuple[float, float], spacing_mm: tuple[float, float]
+    values: NDArray[np.float32],
+    away_mm2: FloatArray,
+    centre: tuple[float, float],
+    spacing_mm: tuple[float, float],
 ) -> tuple[float, float]:
     """Distances from the centre between which values, also between the pixels, can cross 0.5."""
-    rows, columns = values.shape
-    away_x = (np.arange(-1, columns + 1) - centre[0]) * spacing_mm[1]
-    away_y = (np.arange(-1, rows + 1) - centre[1]) * spacing_mm[0]
-    away_mm2 = away_y[:, None] ** 2 + away_x**2
-    inside = np.zeros(away_mm2.shape, dtype=np.bool_)  # outside of the maps there is nothing
-    np.greater_equal(values, 0.5, out=inside[1:-1, 1:-1])
-    outer = float(np.sqrt(away_mm2.max(where=inside, initial=0.0)))
-    inner = float(np.sqrt(away_mm2.min(where=~inside, initial=np.inf)))
-    diagonal = float(np.hypot(*spacing_mm))
-    return max(inner - diagonal, 0.0), outer + diagonal
+    inside = (values >= 0.5).view(np.uint8)
+    outer_mm2 = cv2.minMaxLoc(away_mm2, inside)[1]  # 0 where nothing is inside
+    inner_mm = _border_mm(values.shape, centre, spacing_mm)  # outside of the maps there is nothing
+    if not inside.all():
+        inner_mm = min(inner_mm, math.sqrt(cv2.minMaxLoc(away_mm2, 1 - inside)[0]))
+    diagonal = math.hypot(*spacing_mm)
+    return max(inner_mm - diagonal, 0.0), math.sqrt(outer_mm2) + diagonal
+
+
+def _border_mm(shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]) -> float:
+    """Distance from the centre to the nearest row or column beyond the maps."""
+    return min(
+        (min(at, size - 1 - at) + 1.0) * mm
+        for at, size, mm in zip(centre, shape[::-1], spacing_mm[::-1], strict=True)
+    )
 
 
 @lru_cache(maxsize=8)
 def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pixels (x, y) from the centre to every sample, each [360, steps]."""
-    radii_mm = np.arange(steps) * (STEP * min(spacing_mm))
-    x, y = np.outer(_COS / spacing_mm[1], radii_mm), np.outer(_SIN / spacing_mm[0], radii_mm)
+    """Pixels (x, y) from the centre to every sample, the outermost first, each [steps, 360]."""
+    radii_mm = np.arange(steps)[::-1] * (STEP * min(spacing_mm))
+    x, y = np.outer(radii_mm, _COS / spacing_mm[1]), np.outer(radii_mm, _SIN / spacing_mm[0])
     return x.astype(np.float32), y.astype(np.float32)
 
 
@@ -239,47 +272,51 @@ def _sample(
     return np.asarray(sampled, dtype=np.float32)
 
 
-def _outermost_crossing(profiles: NDArray[np.float32], first: int, step_mm: float) -> FloatArray:
-    """Radius of the last 0.5-crossing on each row, 0 where a ray never reaches 0.5.
+def _outermost_crossing(profiles: NDArray[np.float32], outermost: int, step_mm: float) -> FloatArray:
+    """Radius of the outermost 0.5-crossing on each ray, 0 where one never reaches 0.5.
 
     Args:
-        profiles: [rays, samples].
-        first: step of the first sample.
+        profiles: [samples, rays], from the outermost inwards.
+        outermost: step of the first sample.
         step_mm: between two samples.
     """
-    inside = profiles >= 0.5
-    last = profiles.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
-    ray = np.arange(profiles.shape[0])
-    within = profiles[ray, last].astype(float)
-    beyond = profiles[ray, np.minimum(last + 1, profiles.shape[1] - 1)].astype(float)
+    place = (profiles >= 0.5).argmax(axis=0)
+    within = profiles[place, _RAY].astype(float)
+    beyond = profiles[np.maximum(place - 1, 0), _RAY].astype(float)
     drop = np.maximum(within - beyond, 1e-6)
-    radius = (first + last + np.clip((within - 0.5) / drop, 0.0, 1.0)) * step_mm
-    return np.where(inside.any(axis=1), radius, 0.0)
+    radius = (outermost - place + np.minimum((within - 0.5) / drop, 1.0)) * step_mm
+    return np.where(within >= 0.5, radius, 0.0)
 
 
 def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
     """Start and length, in rays, of the longest run on the circle, gaps up to GAP_DEG bridged."""
-    if touching.all():
+    hits: list[int] = np.flatnonzero(touching).tolist()
+    if len(hits) == RAYS:
         return 0, RAYS
-    hits = np.flatnonzero(touching)
-    if hits.size == 0:
+    if not hits:
         return None
-    gaps = np.diff(np.append(hits, hits[0] + RAYS)) - 1
-    breaks = np.flatnonzero(gaps > GAP_DEG)
-    if breaks.size == 0:
-        # Bridged all the way round: open the circle at its widest gap.
-        breaks = np.array([gaps.argmax()])
-    starts = np.roll(hits[(breaks + 1) % hits.size], 1)
-    ends = hits[breaks]
-    lengths = (ends - starts) % RAYS + 1
-    best = int(lengths.argmax())
-    return int(starts[best]), int(lengths[best])
+    gaps = [after - before - 1 for before, after in zip(hits, [*hits[1:], hits[0] + RAYS], strict=True)]
+    # Where it is bridged all the way round the circle is opened at its widest gap.
+    breaks = [k for k, gap in enumerate(gaps) if gap > GAP_DEG] or [gaps.index(max(gaps))]
+    starts = [hits[(k + 1) % len(hits)] for k in (breaks[-1], *breaks[:-1])]
+    arcs = [(start, (hits[k] - start) % RAYS + 1) for start, k in zip(starts, breaks, strict=True)]
+    return max(arcs, key=lambda arc: arc[1])
 
 
-def _at_angles(values: FloatArray, angles_deg: FloatArray) -> FloatArray:
-    """Values on the rays, linearly interpolated at any angle."""
+def _between_rays(
+    angles_deg: FloatArray,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+    """For each angle the rays before and behind it, and its share of the way between them."""
     position = angles_deg % RAYS
-    below = np.floor(position).astype(int)
+    below = position.astype(np.intp)
     share = position - below
-    between: FloatArray = values[below % RAYS] * (1 - share) + values[(below + 1) % RAYS] * share
-    return between
+    return below % RAYS, (below + 1) % RAYS, share
+
+
+def _at_angles(
+    values: FloatArray, between: tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
+) -> FloatArray:
+    """Values on the rays, linearly interpolated at angles between them."""
+    before, behind, share = between
+    interpolated: FloatArray = values[before] * (1 - share) + values[behind] * share
+    return interpolated

@@ -1,7 +1,8 @@
 """Measuring one slice: aim, hold the view still, step through the frames, read the results.
 
 The one way from frames to measurements, for the runtime's stream and for evaluation alike; only the stepper
-differs (an engine, or the network itself).
+differs (an engine, or the network itself). What it does between two steps and the steps themselves are apart:
+``closed_calls`` and ``live_calls`` ask for steps, so that those of several streams can go as one batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from lvedge.aim import Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
 from lvedge.beat import Beat, BeatTracker, cycle_from_measurements
-from lvedge.contract import Floats, State, Stepper
+from lvedge.contract import Calls, Floats, State, StepCall, Stepper, run_calls
 from lvedge.frame import Frame
 from lvedge.indices import Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
@@ -47,7 +48,7 @@ class SliceMeasurer:
     """Measures the frames of one slice of one series; a new slice takes a new measurer, so state never leaks.
 
     Args:
-        stepper: executes the graphs.
+        stepper: executes the graphs, but for the steps that are asked for as calls.
         quality: judges the values.
         stack: what the other slices of the series know; updated by this one.
         view: what the frames are measured through, where it is known; None finds it.
@@ -82,10 +83,21 @@ class SliceMeasurer:
             frames: the slice's frames in phase order.
             once: report the first pass (the cold reading), for comparison.
         """
-        if not frames:
-            return
-        self._take_aim(frames)
-        first_pass = [self._step(frame) for frame in frames]
+        yield from run_calls(self.closed_calls(frames, once), self._stepper)
+
+    def closed_calls(self, frames: Sequence[Frame], once: bool = False) -> Calls[Iterator[Measurement]]:
+        """As ``measure_closed``, the steps being the caller's to run; all come before the first result."""
+        if frames:
+            yield from self._take_aim(frames)
+        first_pass = []
+        for frame in frames:
+            seen = yield from self._step(frame)
+            first_pass.append(seen)
+        return self._reported(frames, first_pass, once)
+
+    def _reported(
+        self, frames: Sequence[Frame], first_pass: Sequence[_Seen | None], once: bool
+    ) -> Iterator[Measurement]:
         again = len(frames) > 1 and not once
         for frame, seen in zip(frames, first_pass, strict=True):
             final = self._replay(seen) if again and seen is not None else seen
@@ -97,14 +109,19 @@ class SliceMeasurer:
         Args:
             frame: the next frame in phase order.
         """
+        return run_calls(self.live_calls(frame), self._stepper)
+
+    def live_calls(self, frame: Frame) -> Calls[tuple[Measurement, Beat | None]]:
+        """As ``measure_live``, the steps being the caller's to run."""
         if self._aim is None or self._lost:
             before = self._aim
-            self._take_aim([frame])
+            yield from self._take_aim([frame])
             if self._aim is None:
                 self._aim = before
             elif before is not None:
                 self._state = State.zeros(self._stepper.shapes)
-        measurement = self._measurement(self._step(frame), frame, Mode.LIVE, settled=self._beats.settled)
+        seen = yield from self._step(frame)
+        measurement = self._measurement(seen, frame, Mode.LIVE, settled=self._beats.settled)
         self._lost = not measurement.measured
         return measurement, self._beats.add(measurement)
 
@@ -113,20 +130,21 @@ class SliceMeasurer:
         """The beat of a closed slice."""
         return cycle_from_measurements(measurements, Mode.CLOSED)
 
-    def _take_aim(self, frames: Sequence[Frame]) -> None:
+    def _take_aim(self, frames: Sequence[Frame]) -> Calls[None]:
         started = perf_counter()
-        self._aim = self._known or self._aimer.aim(frames)
+        self._aim = self._known or (yield from self._aimer.aim(frames))
         self._aim_ms = 1e3 * (perf_counter() - started)
 
-    def _step(self, frame: Frame) -> _Seen | None:
+    def _step(self, frame: Frame) -> Calls[_Seen | None]:
         """One frame through the network; None where there is no view to look through."""
         if self._aim is None:
             return None
         aim = self._aim
         started = perf_counter()
-        picture = view_input(frame, aim.view)
+        call = StepCall(view_input(frame, aim.view), self._state)
         viewed = perf_counter()
-        step = self._stepper.step(picture, self._state)
+        yield call
+        step = call.answer
         stepped = perf_counter()
         reading = read_mask(step.mask[0], aim.view.mm_per_px, self._stepper.shapes.layout)
         done = perf_counter()

@@ -6,6 +6,7 @@ fitted on subjects that the reported accuracy does not use and travel in the bun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,24 +60,27 @@ def quality_features(
         previous: the reported values of the frame before, or None.
         frame: what was measured.
     """
-    apart = np.abs(regressed.vector - reading.indices.vector)
-    layout = regressed.layout
+    # A handful of numbers: as Python's own they take a third of the time.
+    apart = np.abs(regressed.vector - reading.indices.vector).tolist()
+    layout, walls = regressed.layout, reading.indices.rwt_mm.tolist()
+    mean_mm = sum(walls) / len(walls)
+    deviation_mm = math.sqrt(sum((wall - mean_mm) ** 2 for wall in walls) / len(walls))
     jump = 0.0
     if previous is not None:
-        jump = float(np.abs(regressed.rwt_mm - previous.rwt_mm).mean()) / 3.0
+        jump = sum(map(abs, (regressed.rwt_mm - previous.rwt_mm).tolist())) / len(walls) / 3.0
     return np.array(
         [
-            float(apart[layout.rwt].max()) / 3.0,
-            float(apart[layout.dims].max()) / 5.0,
-            float(apart[layout.areas].max()) / 400.0,
+            max(apart[layout.rwt]) / 3.0,
+            max(apart[layout.dims]) / 5.0,
+            max(apart[layout.areas]) / 400.0,
             reading.entropy * 3.0,
             1.0 - reading.confidence,
             1.0 - reading.closed,
             reading.other_share,
             float(reading.septum is None),
-            float(np.exp(-reading.indices.areas_mm2[0] / 300.0)),
-            float(np.exp(-reading.indices.rwt_mm.min() / 3.0)),
-            float(reading.indices.rwt_mm.std() / max(float(reading.indices.rwt_mm.mean()), 1.0)),
+            math.exp(-float(reading.indices.areas_mm2[0]) / 300.0),
+            math.exp(-min(walls) / 3.0),
+            deviation_mm / max(mean_mm, 1.0),
             towards_end(frame),
             jump,
         ]

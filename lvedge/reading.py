@@ -35,6 +35,9 @@ NEAR_PX = 4
 """How far around the LV the labels' entropy is looked at, view pixels."""
 
 
+_SQUARES = {pixels: np.ones((2 * pixels + 1,) * 2, np.uint8) for pixels in (1, 2, NEAR_PX)}
+
+
 @dataclass(frozen=True)
 class MaskReading:
     """What a mask in a view shows.
@@ -94,7 +97,7 @@ def read_mask(
         return NoVentricle(f"the cavity is smaller than {MIN_CAVITY_MM2:.0f} mm²")
     if rays.areas_mm2[1] < MIN_WALL_MM2:
         return NoVentricle(f"the wall is smaller than {MIN_WALL_MM2:.0f} mm²")
-    closed = float((rays.wall_mm >= WALL_SEEN_MM).mean())
+    closed = np.count_nonzero(rays.wall_mm >= WALL_SEEN_MM) / rays.wall_mm.size
     if closed < MIN_CLOSED:
         return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
     confidence = float(own[1:].max(axis=0)[heart].mean())
@@ -130,8 +133,7 @@ def septum_in_source(reading: MaskReading, view: View) -> float:
 
 def _grown(inside: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     """A mask and all that lies within a square of so many pixels around it."""
-    size = 2 * pixels + 1
-    return cv2.dilate(inside.view(np.uint8), np.ones((size, size), np.uint8)).view(np.bool_)
+    return cv2.dilate(inside.view(np.uint8), _SQUARES[pixels]).view(np.bool_)
 
 
 def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -5,7 +5,8 @@
 Frames come slice by slice. Where the source holds all phases of a slice, the slice is measured as a closed
 beat once they are there; otherwise every frame is measured as it comes. A stack ends with its volumes;
 where the source says that a series is over, that is passed on behind them. Provisional frames, of series that
-are still arriving, may come from several series and slices by turns.
+are still arriving, may come from several series and slices by turns. What a stream does between two steps
+and the steps are apart (``Stream.things``), so that ``together`` can run those of several streams as one.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Protocol
 
 from lvedge.aim import Stack
 from lvedge.casetable import CaseTable, cycle_features, frame_features, slice_level
-from lvedge.contract import Stepper
-from lvedge.frame import Frame, Given, Receipt, Rejected, SeriesEnd
+from lvedge.contract import StepCall, Stepper
+from lvedge.frame import Frame, Given, NotYet, Receipt, Rejected, SeriesEnd
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel
 from lvedge.volume import FEWEST_SLICES, SliceAreas, StackVolumes, stack_volumes
 
 Item = Measurement | Cycle | StackVolumes | Rejected | SeriesEnd | Receipt
+Thing = Item | StepCall | NotYet
+"""What a stream gives: an item, a step that it needs, or that its source has nothing for it yet."""
 
 
 class Stream:
@@ -40,7 +43,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Iterable[Given],
+        source: Iterable[Given | NotYet],
         stepper: Stepper,
         quality: QualityModel,
         cases: CaseTable | None,
@@ -53,11 +56,22 @@ class Stream:
         self._live = live
 
     def __iter__(self) -> Iterator[Item]:
+        for thing in self.things():
+            if isinstance(thing, StepCall):
+                thing.result = self._stepper.step(thing.frame, thing.state)
+            elif not isinstance(thing, NotYet):
+                yield thing
+
+    def things(self) -> Iterator[Thing]:
+        """The items, and the steps that they take, which are the caller's to run before it goes on."""
         place = -1
         series: _Series | None = None
         current: _Slice | None = None
         arriving: dict[str, _Arriving] = {}
         for item, source_ms in _timed(self._source):
+            if isinstance(item, NotYet):
+                yield item
+                continue
             if isinstance(item, Rejected):
                 # A series is told of when it is whole: it may turn out to hold no frames at all.
                 arriving.pop(item.series or "", None)
@@ -180,10 +194,10 @@ class Lookup:
 class _Slice(Protocol):
     """Takes in the frames of one slice and gives results as soon as it can."""
 
-    def add(self, frame: Frame, source_ms: float) -> Iterator[Item]:
+    def add(self, frame: Frame, source_ms: float) -> Iterator[Item | StepCall]:
         """Take in the next frame."""
 
-    def finish(self) -> Iterator[Item]:
+    def finish(self) -> Iterator[Item | StepCall]:
         """No more frames come."""
 
 
@@ -200,19 +214,18 @@ class _ClosedSlice:
         self._frames: list[Frame] = []
         self._source_ms: list[float] = []
 
-    def add(self, frame: Frame, source_ms: float) -> Iterator[Item]:
+    def add(self, frame: Frame, source_ms: float) -> Iterator[Item | StepCall]:
         self._frames.append(frame)
         self._source_ms.append(source_ms)
         if len(self._frames) == self._expected:
             yield from self.finish()
 
-    def finish(self) -> Iterator[Item]:
+    def finish(self) -> Iterator[Item | StepCall]:
         if not self._frames:
             return
         results = []
-        for source_ms, measurement in zip(
-            self._source_ms, self._measurer.measure_closed(self._frames), strict=True
-        ):
+        measurements = yield from self._measurer.closed_calls(self._frames)
+        for source_ms, measurement in zip(self._source_ms, measurements, strict=True):
             results.append(self._lookup.frame(measurement, source_ms))
             yield results[-1]
         self._frames, self._source_ms = [], []
@@ -231,8 +244,8 @@ class _LiveSlice:
     beats: int = 0
     last: Measurement | None = None
 
-    def add(self, frame: Frame, source_ms: float) -> Iterator[Item]:
-        measurement, beat = self.measurer.measure_live(frame)
+    def add(self, frame: Frame, source_ms: float) -> Iterator[Item | StepCall]:
+        measurement, beat = yield from self.measurer.live_calls(frame)
         self.last = self.lookup.frame(measurement, source_ms)
         self.frames += 1
         self.measured += measurement.measured
@@ -256,9 +269,7 @@ class _LiveSlice:
         )
 
 
-def _timed(
-    source: Iterable[Given],
-) -> Iterator[tuple[Given, float]]:
+def _timed(source: Iterable[Given | NotYet]) -> Iterator[tuple[Given | NotYet, float]]:
     """Each item with the milliseconds that the source took for it: finding, reading, decoding."""
     items = iter(source)
     while True:

@@ -65,7 +65,9 @@ def test_a_run_writes_what_its_schema_says(told: Json) -> None:
     assert {case["engine"] for case in told["steps"]["cases"]} | set(told["steps"]["absent"]) == set(ENGINES)
     assert all(way["total"]["n"] >= 11 for way in told["way"])
     paced = {"paced, 20/s x 1", "paced, 20/s x 2"}
-    assert set(told["sensors"]) == {"way, 1 stream(s)", "way, 2 stream(s)", *paced, "steps"}
+    ways = {"way, 1 stream(s)", "way, 2 stream(s)", "together, 2 streams"}
+    assert set(told["sensors"]) == {*ways, *paced, "steps"}
+    assert [case["streams"] for case in told["together"]["cases"]] == [2]
 
 
 def test_what_is_written_names_no_place(written: Path, folder: Path) -> None:
@@ -75,7 +77,7 @@ def test_what_is_written_names_no_place(written: Path, folder: Path) -> None:
 
 
 def test_the_timed_results_were_those_of_the_untimed_run(told: Json) -> None:
-    parts = [*told["way"], *told["paced"], *told["steps"]["cases"]]
+    parts = [*told["way"], *told["paced"], *told["together"]["cases"], *told["steps"]["cases"]]
     assert all(part["state_carry"]["agrees"] for part in parts)
     assert all(way["state_carry"]["identical"] for way in told["way"])
 
@@ -271,7 +273,7 @@ def test_what_the_bench_did_not_write_is_refused(text: str, tmp_path: Path, caps
 
 
 def test_two_runs_without_a_common_timing_are_refused(told: Json, tmp_path: Path, capsys) -> None:
-    other = {**told, "way": [], "paced": [], "steps": {"cases": []}}
+    other = {**told, "way": [], "paced": [], "together": {"cases": []}, "steps": {"cases": []}}
     del other["start"]
     assert main(["compare", saved(tmp_path / "a.json", told), saved(tmp_path / "b.json", other)]) == 2
     assert "no timing in common" in capsys.readouterr().err

@@ -111,6 +111,24 @@ def test_names_that_onnx_runtime_gives_lead_back_to_the_layer() -> None:
     assert ms_by_layer(nodes, runs) == {"net.a.0.conv": 2.0, "head": 0.75, LAYOUT: 0.125}
 
 
+def test_a_convolution_that_took_in_what_follows_it_counts_where_it_stands() -> None:
+    nodes = [
+        Node("net.conv.1/Conv_0", "Conv", ("x", "w"), ("conv",)),
+        Node("net.norm.1/Add_0", "Add", ("conv", "skip"), ("sum",)),
+        Node("net.relu.1/Relu_0", "Relu", ("sum",), ("relu",)),
+        Node("net.conv.2/Conv_0", "Conv", ("relu", "v"), ("one",)),
+        Node("net.conv.3/Conv_0", "Conv", ("relu", "u"), ("other",)),
+        Node("net.sum.1/Add_0", "Add", ("one", "other"), ("both",)),
+    ]
+    run = [
+        NodeRun("relu_nchwc", 0, "Conv", (), (), 4.0),
+        NodeRun("net.relu.1/Relu_0", 1, "Relu", (), (), 2.0),  # by itself it stays where it is
+        NodeRun("both_nchwc", 2, "Conv", (), (), 1.0),  # one of two took it in, and nobody knows which
+    ]
+    expected = {"net.conv.1": 4.0, "net.relu.1": 2.0, "net.sum.1": 1.0}
+    assert ms_by_layer(nodes, [run]) == expected
+
+
 def test_the_product_that_is_measured_is_the_product() -> None:
     b = RNG.random((7, 5), dtype=np.float32)
     a = RNG.random((3, 7), dtype=np.float32)

@@ -14,11 +14,13 @@ from lvedge.bundle import Bundle, open_bundle
 from lvedge.contract import State, Stepper, StepResult
 from lvedge.errors import UsageError
 from lvedge.frame import Frame, Rejected
+from lvedge.measurement import Measurement
 from lvedge.quality import DEFAULT_QUALITY
 from lvedge_runtime.bench.agreement import Agreement
 from lvedge_runtime.bench.arrival import paced_way
 from lvedge_runtime.bench.copies import WithCopies
 from lvedge_runtime.bench.step import StepCase, batch_gain, clip_of, ratios, step_cases
+from lvedge_runtime.bench.together import WARM_UP, together_of
 from lvedge_runtime.bench.way import Rig, back_to_back, played
 from lvedge_runtime.demo import demo_phantoms
 from lvedge_runtime.engines import ENGINES, Engine, open_engine
@@ -72,6 +74,15 @@ class Leaking(Through):
         result = self.engine.step(frame, self.hidden or state)
         self.hidden = result.state
         return result
+
+
+class Mixing(Through):
+    """Gives each stream of a batch its neighbour's state."""
+
+    def step(self, frame, state: State) -> StepResult:
+        result = self.engine.step(frame, state)
+        parts = (np.roll(part, 1, axis=0) for part in result.state.as_inputs().values())
+        return replace(result, state=State(*parts))
 
 
 class Copying(Through):
@@ -139,6 +150,22 @@ def test_a_state_that_leaks_is_found(rig: Rig, heart: list[Frame], live: bool) -
     way = back_to_back(opened(heart), replace(rig, engine=Leaking(rig.engine)), frames=FRAMES, live=live)
     assert not way.agreement.holds
     assert way.agreement.first_apart is not None
+
+
+def test_streams_together_are_timed_beside_the_same_one_by_one(rig: Rig, heart: list[Frame]) -> None:
+    told = together_of(heart, rig, streams=3, frames=7)
+    assert (told["streams"], told["rounds"]) == (3, 3)
+    assert told["batches"]["3"] >= 3 + WARM_UP  # one a round, and those that aimed at the hearts
+    assert [told["latency"][how]["n"] for how in ("sequential", "batched")] == [9, 9]
+    assert told["state_carry"]["frames_checked"] == 3 * (3 + WARM_UP)
+    assert told["state_carry"]["agrees"]
+    # Every result of both ways went to the sink, the summaries of beats between them.
+    assert sum(isinstance(item, Measurement) for item in rig.sink.items) == 2 * 3 * (3 + WARM_UP)
+
+
+def test_states_that_change_streams_in_a_batch_are_found(rig: Rig, heart: list[Frame]) -> None:
+    told = together_of(heart, replace(rig, engine=Mixing(rig.engine)), streams=2, frames=4)
+    assert not told["state_carry"]["agrees"]
 
 
 def test_copies_stand_apart_where_an_engine_tells_them(rig: Rig, heart: list[Frame]) -> None:

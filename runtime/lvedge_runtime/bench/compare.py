@@ -96,6 +96,9 @@ def timings(run: dict[str, Any]) -> Iterator[tuple[str, Series]]:
             yield f"{where}: {stage}", np.array(timing["ms"])
     for paced in run.get("paced", ()):
         yield f"paced {paced['rate']:g}/s x {paced['streams']}: latency", np.array(paced["latency"]["ms"])
+    for case in run.get("together", {}).get("cases", ()):
+        for how, timing in case["latency"].items():
+            yield f"together, {case['streams']} streams, {how}: latency", np.array(timing["ms"])
     for case in run.get("steps", {}).get("cases", ()):
         yield (
             f"step, {case['engine']}, {case['threads']} thr., batch {case['batch']}",

@@ -20,6 +20,7 @@ LAYOUT = "(layout)"
 
 _KERNEL = "_kernel_time"
 _BLOCKED = "_nchwc"
+_CONVOLUTIONS = ("Conv", "FusedConv")
 
 
 @dataclass(frozen=True)
@@ -88,30 +89,46 @@ def shapes_of(nodes: list[Node], run: list[NodeRun]) -> dict[str, Shape]:
 
 def ms_by_layer(nodes: list[Node], runs: list[list[NodeRun]]) -> dict[str, float]:
     """The median milliseconds of each layer over optimised runs."""
-    layer_of = _layers(nodes)
+    found = _by_name(nodes)
     taken: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(runs))
     for number, run in enumerate(runs):
         for node_run in run:
-            taken[_layer(node_run.name, layer_of)][number] += node_run.ms
+            taken[_layer(node_run, found)][number] += node_run.ms
     return {layer: median(ms) for layer, ms in taken.items()}
 
 
-def _layers(nodes: list[Node]) -> dict[str, str]:
-    """Layer by the name of a node, and by those of the tensors that it makes."""
+def _by_name(nodes: list[Node]) -> dict[str, Node]:
+    """Nodes by their names, and by those of the tensors that they make."""
     found = {}
     for node in nodes:
-        found.update(dict.fromkeys((node.name, *node.outputs), node.layer))
+        found.update(dict.fromkeys((node.name, *node.outputs), node))
     return found
 
 
-def _layer(name: str, layer_of: Mapping[str, str]) -> str:
+def _layer(node_run: NodeRun, found: Mapping[str, Node]) -> str:
     """Where an optimised node belongs: a blocked convolution is named for what it makes, ``relu_7_nchwc``,
     a fused product ``fused NAME``, others ``NAME/...Fusion``.
+
+    A convolution that took in what follows it has the name of the last: it belongs where its product does.
     """
+    name = node_run.name
     for known in (name, name.removesuffix(_BLOCKED), name.removeprefix("fused "), name.rsplit("/", 1)[0]):
-        if known in layer_of:
-            return layer_of[known]
+        if known in found:
+            node = found[known]
+            return (_product_before(node, found) if node_run.operator in _CONVOLUTIONS else node).layer
     return LAYOUT
+
+
+def _product_before(node: Node, found: Mapping[str, Node]) -> Node:
+    """The convolution that a fused node ends; the node itself where there is none."""
+    last = node
+    while last.operator not in _CONVOLUTIONS:
+        before = [found[name] for name in last.inputs if name in found]
+        convolutions = [maker for maker in before if maker.operator in _CONVOLUTIONS]
+        if len(before) != 1 and len(convolutions) != 1:
+            return node  # a sum of two: it cannot be told which of them took it in
+        last = (convolutions or before)[0]
+    return last
 
 
 def _node_run(event: Mapping[str, Any]) -> NodeRun:

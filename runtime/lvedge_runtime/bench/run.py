@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lvedge_runtime.bench.way import OpenSource, Rig
     from lvedge_runtime.sources import Source
 
-SECTIONS = ("start", "way", "paced", "steps", "bound")
+SECTIONS = ("start", "way", "paced", "together", "steps", "bound")
 """In the order in which they run."""
 
 COLD_EVERY = 3
@@ -46,7 +47,7 @@ class Plan:
         engine: what runs the way: a name in the registry, or "auto".
         engines: those whose steps are timed.
         threads: numbers of threads; the first one runs the way and the bound.
-        batches: batch sizes of the steps.
+        batches: batch sizes of the steps; those over 1 are the streams that go together.
         streams: numbers of streams of the way and of the paced runs.
         rates: frames a second of the paced runs.
         deadline_ms: when a paced result is late, or None for the next frame's arrival.
@@ -101,8 +102,16 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             "sensors": {},
         }
         if start is not None:
-            result["start"] = start
-        for section, measure in (("way", _way), ("paced", _paced), ("steps", _steps), ("bound", _bound)):
+            from lvedge_runtime.bench.start_ratio import start_ratios
+
+            result["start"] = {**start, **start_ratios(start)}
+        for section, measure in (
+            ("way", _way),
+            ("paced", _paced),
+            ("together", _together),
+            ("steps", _steps),
+            ("bound", _bound),
+        ):
             if section in plan.sections:
                 measure(plan, bundle, open_source, rig, result, say)
     return result
@@ -110,7 +119,8 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 def is_sound(result: dict[str, Any]) -> bool:
     """Whether all timed results were those of the untimed runs."""
-    told = [*result.get("way", ()), *result.get("paced", ()), *result.get("steps", {}).get("cases", ())]
+    told = [*result.get("way", ()), *result.get("paced", ())]
+    told += [case for part in ("together", "steps") for case in result.get(part, {}).get("cases", ())]
     return all(part["state_carry"]["agrees"] for part in told)
 
 
@@ -213,6 +223,34 @@ def _paced(
         result["highest_rate"] = {"streams": streams, "frames_per_second": found and round(found, 3)}
 
 
+def _together(
+    plan: Plan,
+    _bundle: Bundle,
+    open_source: OpenSource,
+    rig: Rig,
+    result: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    from lvedge.errors import EngineError
+    from lvedge_runtime.bench.sensor import Sensors
+    from lvedge_runtime.bench.step import LONGEST_CLIP
+    from lvedge_runtime.bench.together import together_of
+
+    clip = [measurement.frame for measurement in _best_slice(open_source, rig)[:LONGEST_CLIP]]
+    cases: list[dict[str, Any]] = []
+    absent: dict[str, str] = {}
+    result["together"] = {"cases": cases, "absent": absent}
+    for streams in (batch for batch in plan.batches if batch > 1):
+        say(f"together: {streams} streams as one batch and one after another, {plan.frames} frames of each")
+        with Sensors() as sensors:
+            try:
+                cases.append(together_of(clip, rig, streams, plan.frames))
+            except EngineError as err:
+                absent[f"{streams} streams"] = str(err)
+                continue
+        result["sensors"][f"together, {streams} streams"] = sensors.as_json(2 * streams * cases[-1]["rounds"])
+
+
 def _steps(
     plan: Plan,
     bundle: Bundle,
@@ -254,19 +292,34 @@ def _bound(
 def _clip(open_source: OpenSource, rig: Rig) -> Floats:
     """The views of the source's first slice, as the step takes them."""
     from lvedge_runtime.bench.step import clip_of
+
+    return clip_of(next(_slices(open_source, rig)))
+
+
+def _best_slice(open_source: OpenSource, rig: Rig) -> list[Measurement]:
+    """The measurements of the source's first slice that shows an LV throughout, else of its first one."""
+    slices = _slices(open_source, rig)
+    first = next(slices)
+    return next((found for found in chain([first], slices) if all(m.measured for m in found)), first)
+
+
+def _slices(open_source: OpenSource, rig: Rig) -> Iterator[list[Measurement]]:
+    """The live measurements of the source, slice by slice; at least one of the first has a view."""
     from lvedge_runtime.bench.way import played
 
     with open_source() as source:
         if source.live:
             raise UsageError("this source never ends, so it cannot be played twice: name files, or demo:")
-        found: list[Measurement] = []
-        for measurement, _ in played(source, rig, live=True):
-            if found and measurement.frame.slice_index != found[0].frame.slice_index:
+        results = (measurement for measurement, _ in played(source, rig, live=True))
+        is_first = True
+        for _, group in groupby(results, key=lambda m: (m.frame.series, m.frame.slice_index)):
+            found = list(group)
+            if is_first and not any(measurement.view is not None for measurement in found):
                 break
-            found.append(measurement)
-    if not any(measurement.view is not None for measurement in found):
+            is_first = False
+            yield found
+    if is_first:
         raise UsageError("no heart was located in the source's first slice: the steps have nothing to play")
-    return clip_of(found)
 
 
 def _files(plan: Plan) -> list[Path]:

@@ -26,6 +26,9 @@ PACKAGES = (*IMPORTS, "nibabel", "rich", "lvedge", "lvedge_runtime")
 def start_of(arguments: Sequence[str], files: Sequence[Path], warm: int, cold: int) -> dict[str, Any]:
     """Seconds from starting ``lvedge-run`` to its first result, in turn with the imports alone.
 
+    Beside the wall's seconds stand the processes' own, of all threads, as fine as they are counted: on a
+    busy machine these are what to look at.
+
     Args:
         arguments: of the command: its source and what to measure with.
         files: what it reads beside its packages: bundle, case table, source.
@@ -39,15 +42,20 @@ def start_of(arguments: Sequence[str], files: Sequence[Path], warm: int, cold: i
     alone = [sys.executable, "-c", f"import {', '.join(IMPORTS)}; print('there')"]
     _first_line(run)  # fills the page cache
     _first_line(alone)
-    taken: dict[str, list[float]] = {"first_result_s": [], "imports_alone_s": []}
+    ours, theirs = [], []
     for _ in range(warm):
-        taken["first_result_s"].append(_first_line(run))
-        taken["imports_alone_s"].append(_first_line(alone))
+        ours.append(_first_line(run))
+        theirs.append(_first_line(alone))
     cold_s = []
     for _ in range(cold):
         drop_from_cache([*_package_files(), *files])
-        cold_s.append(_first_line(run))
-    ratios = [ours / theirs for ours, theirs in zip(*taken.values(), strict=True)]
+        cold_s.append(_first_line(run)[0])
+    taken = {
+        f"{what}{kind}_s": [spent[k] for spent in all_spent]
+        for what, all_spent in (("first_result", ours), ("imports_alone", theirs))
+        for k, kind in enumerate(("", "_cpu"))
+    }
+    ratios = [mine[0] / other[0] for mine, other in zip(ours, theirs, strict=True)]
     return {
         **{name: _seconds(values) for name, values in taken.items()},
         "over_imports_median": round(median(ratios), 3),
@@ -80,11 +88,11 @@ def drop_from_cache(files: Sequence[Path]) -> int:
     return dropped
 
 
-def _first_line(command: Sequence[str]) -> float:
-    """Seconds from starting a command to its first line on standard output."""
+def _first_line(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds from starting a command to its first line on standard output, the wall's and its own."""
     # As installed: pip compiles the modules, whatever this shell says of bytecode.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    begin = perf_counter()
+    before, begin = os.times(), perf_counter()
     with subprocess.Popen(  # nosec B603
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
     ) as process:
@@ -96,7 +104,9 @@ def _first_line(command: Sequence[str]) -> float:
         if not line:
             reason = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
             raise EngineError(f"{' '.join(command[1:4])} gave no result: {' '.join(reason)}")
-    return spent
+    after = os.times()
+    own = after.children_user + after.children_system - before.children_user - before.children_system
+    return spent, own
 
 
 def _package_files() -> Iterator[Path]:

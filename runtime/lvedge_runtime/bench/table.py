@@ -42,10 +42,14 @@ def run_tables(run: Json) -> Iterator[Table | Text]:
         yield _start(run["start"])
     for way in run.get("way", ()):
         yield _way(way)
+        if way.get("around_over_step"):
+            yield Text(f"everything around the step over the step: {_ratio(way['around_over_step'])}")
     if run.get("paced"):
         yield from _paced(run["paced"])
     if run.get("highest_rate"):
         yield Text(_highest(run["highest_rate"]))
+    if run.get("together"):
+        yield from _together(run["together"])
     if run.get("steps"):
         yield from _steps(run["steps"])
         yield from _ratios(run["steps"])
@@ -133,11 +137,15 @@ def _start(start: Json) -> Table:
         "first result after starting": start["first_result_s"],
         f"importing {', '.join(start['imports'])} alone": start["imports_alone_s"],
         "first result, files out of the page cache": start["cold_first_result_s"],
+        "first result, the process's own time": start["first_result_cpu_s"],
+        "the imports, the process's own time": start["imports_alone_cpu_s"],
     }
     for name, told in rows.items():
         if told:
             table.add_row(name, f"{told['median']:.3f}", str(len(told["all"])))
-    table.add_row("first result over the imports", f"{start['over_imports_median']:.2f} ×", "")
+    for what, told in (("", start["over_imports"]), (", own time", start["over_imports_cpu"])):
+        if told:
+            table.add_row(f"first result over the imports{what}", f"{_ratio(told)} ×", "")
     return table
 
 
@@ -179,6 +187,24 @@ def _highest(found: Json) -> str:
     return (
         f"highest rate held at p99: {found['frames_per_second']:.1f} frames/s a stream, {streams} stream(s)"
     )
+
+
+def _together(told: Json) -> Iterator[Table | Text]:
+    table = _timing_table("streams together: from all frames being there to each result", "how", "frames/s")
+    for case in told["cases"]:
+        for how, timing in case["latency"].items():
+            rate = f"{case['frames_per_second'][how]:.1f}"
+            _add_timing(table, timing, f"{case['streams']} streams, {how}", rate)
+    if told["cases"]:
+        yield table
+    for case in told["cases"]:
+        yield Text(
+            f"{case['streams']} streams: as one batch {_ratio(case['batched_over_sequential'])} times the "
+            f"frames/s of one after another, p99 {_ratio(case['p99_batched_over_sequential'])} times, "
+            f"{_agreement(case['state_carry'])}"
+        )
+    for name, reason in told["absent"].items():
+        yield Text(f"{name}: not here: {reason}")
 
 
 def _steps(steps: Json) -> Iterator[Table | Text]:

@@ -36,6 +36,7 @@ from lvedge.measurement import Measurement
 from lvedge.quality import QualityModel
 from lvedge_runtime.bench.agreement import Agreement
 from lvedge_runtime.bench.copies import WithCopies
+from lvedge_runtime.bench.interval import Ratio, paired_ratio
 from lvedge_runtime.bench.timing import Timing
 from lvedge_runtime.sinks import Sink
 from lvedge_runtime.sources import Source
@@ -78,7 +79,8 @@ class Way:
         streams: how many played the source at the same time, in turn.
         stages: stage to the milliseconds of each frame; ``source`` has one a pass.
         totals: each frame's sum.
-        seconds: each pass from opening to its last result.
+        around: each frame's stages but for step and locator over its step, where it took one.
+        seconds: each pass from opening to its last result, without what the bench itself looks at.
         frames_a_pass: over all streams.
         agreement: with the untimed pass.
     """
@@ -87,6 +89,7 @@ class Way:
     streams: int
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     totals: list[float] = field(default_factory=list)
+    around: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     frames_a_pass: int = 0
     agreement: Agreement = field(default_factory=Agreement)
@@ -102,12 +105,24 @@ class Way:
         accounted = sum(self.totals) + sum(self.stages["source"])
         return (1e3 * sum(self.seconds) - accounted) / len(self.totals)
 
+    @property
+    def around_over_step(self) -> Ratio:
+        """Everything around the step over the step, in the steady state: no locating, no opening.
+
+        What no stage accounts for is spread over the frames evenly.
+        """
+        around = np.array(self.around) + self.rest_ms / float(np.median(self.stages["step"]))
+        return paired_ratio(around, np.ones_like(around))
+
     def add(self, stages: Mapping[str, float]) -> None:
         """Take in one frame; a stage that it did not go through takes exactly nothing and does not count."""
         for stage, ms in stages.items():
             if ms > 0.0:
                 self.stages[stage].append(ms)
         self.totals.append(sum(stages.values()))
+        step = stages.get("step", 0.0)
+        if step > 0.0:
+            self.around.append((self.totals[-1] - step - stages.get("locate", 0.0)) / step)
 
     def as_json(self) -> dict[str, Any]:
         """The passes as JSON keeps them."""
@@ -121,6 +136,7 @@ class Way:
             "pass_seconds": [round(s, 4) for s in self.seconds],
             "stages": {stage: Timing.of(self.stages[stage]).as_json() for stage in dict.fromkeys(order)},
             "rest_ms_a_frame": round(self.rest_ms, 4),
+            "around_over_step": self.around_over_step.as_json() if self.around else None,
             "total": Timing.of(self.totals).as_json(),
             "state_carry": self.agreement.as_json(),
         }
@@ -144,13 +160,15 @@ def back_to_back(open_source: OpenSource, rig: Rig, frames: int, live: bool = Fa
         raise UsageError("the source gives no frame that could be measured: nothing can be timed")
     way = Way(live, streams, frames_a_pass=len(expected))
     while len(way.totals) < frames:
-        begin = perf_counter()
+        begin, own = perf_counter(), 0.0
         for place, (measurement, stages) in enumerate(
             _one_pass(open_source, rig, live, streams, way.stages["source"])
         ):
+            given = perf_counter()
             way.add(stages)
             way.agreement.check(values_of(measurement), expected[place])
-        way.seconds.append(perf_counter() - begin)
+            own += perf_counter() - given
+        way.seconds.append(perf_counter() - begin - own)
     return way
 
 

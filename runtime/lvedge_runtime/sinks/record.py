@@ -32,6 +32,8 @@ def number(value: float | None) -> float | None:
 
 def numbers(values: Iterable[float] | None) -> list[float | None] | None:
     """Values with three decimals each, or None where there are none at all."""
+    if isinstance(values, np.ndarray):
+        values = values.tolist()  # Python's own numbers: an array's elements are slow to take one by one
     return None if values is None else [number(value) for value in values]
 
 
