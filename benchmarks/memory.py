@@ -39,7 +39,20 @@ from lvedge_runtime.sinks import RunContext, Sinks
 from lvedge_runtime.sources import SourceOptions, open_source
 from lvedge_runtime.stream import Stream
 
-MEASURES = ["benchmarks/memory.py", "lvedge", "runtime/lvedge_runtime"]
+MEASURES = (
+    "benchmarks/memory.py",
+    "lvedge/aim.py",
+    "lvedge/beat.py",
+    "lvedge/casetable",
+    "lvedge/measure.py",
+    "lvedge/quality.py",
+    "lvedge/reading.py",
+    "lvedge/view.py",
+    "runtime/lvedge_runtime/engines",
+    "runtime/lvedge_runtime/sinks",
+    "runtime/lvedge_runtime/stream.py",
+)
+"""What keeps something from one frame to the next, or hands it on."""
 WARM_UP = 2_000
 READINGS = 200
 ENGINE = "onnxruntime-cpu"
