@@ -156,7 +156,7 @@ def _repeat(drawn: random.Random, data: bytearray, _others: Sequence[bytes]) -> 
 
 def _splice(drawn: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
     other = drawn.choice(others)
-    start = drawn.randrange(len(other))
+    start = drawn.randrange(len(other) + 1)
     data[drawn.randrange(len(data)) :] = other[start:]
 
 
@@ -179,6 +179,12 @@ def _put(drawn: random.Random, data: bytearray, part: bytes) -> None:
 DAMAGES: tuple[Damage, ...] = (_flip, _cut, _drop, _repeat, _splice, _number, _text, _number, _text)
 
 
+def _damage(drawn: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
+    """Once, where something is left to damage."""
+    if len(data) > 1:
+        drawn.choice(DAMAGES)(drawn, data, others)
+
+
 def damaged(drawn: random.Random, whole: Sequence[bytes]) -> bytes:
     """One of the items, damaged once to three times; mostly it still begins as a file, so that it is read."""
     chosen = drawn.choice(whole)
@@ -186,8 +192,7 @@ def damaged(drawn: random.Random, whole: Sequence[bytes]) -> bytes:
         return _retagged(drawn, chosen)
     data = bytearray(chosen)
     for _ in range(drawn.choice((1, 1, 2, 3))):
-        if len(data) > 1:
-            drawn.choice(DAMAGES)(drawn, data, whole)
+        _damage(drawn, data, whole)
     if drawn.random() < 0.9 and len(data) > 132:
         data[128:132] = b"DICM"
     return bytes(data)
@@ -385,7 +390,7 @@ def _damaged_conversation(drawn: random.Random, whole: Sequence[bytes]) -> bytes
         what = drawn.random()
         if what < 0.6:
             unit = bytearray(units[k])
-            drawn.choice(DAMAGES)(drawn, unit, units)
+            _damage(drawn, unit, units)
             if drawn.random() < 0.5 and len(unit) >= 6:
                 unit[2:6] = struct.pack(">L", len(unit) - 6)  # so that what is inside is read
             units[k] = bytes(unit)
