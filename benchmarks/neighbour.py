@@ -31,6 +31,9 @@ from test_receiver_command import tiny_bundle
 TINY, DEFAULT = "tiny", "default"
 """A bundle that takes no time, and the one that ships."""
 
+TRIES = 3
+"""How often a picture is sent that gets no answer."""
+
 SETTINGS = """
 [run]
 stream = "dicom://{host}:0"
@@ -47,6 +50,7 @@ keep_s = {keep_s}
 [dicom.limits]
 {limits}
 {tls}
+{journal}
 """
 
 
@@ -85,6 +89,7 @@ def box(
     series_s: float = 2.0,
     keep_s: float = 5.0,
     deadline_ms: float = 40.0,
+    journal: bool = False,
 ) -> Iterator[Box]:
     """The command on a free port of this machine, with ``/metrics``, its log in ``folder``.
 
@@ -96,6 +101,7 @@ def box(
         series_s: as in ``[dicom]``.
         keep_s: as in ``[dicom]``.
         deadline_ms: as in ``[service]``.
+        journal: whether what is acknowledged is on disk first.
     """
     named = ""
     if bundle == TINY:
@@ -115,6 +121,7 @@ def box(
         series_s=series_s,
         keep_s=keep_s,
         deadline_ms=deadline_ms,
+        journal=f'[journal]\nfolder = "{folder / "journal"}"' if journal else "",
     )
     config.write_text(text)
     command = [sys.executable, "-m", "lvedge_runtime.cli", "--config", str(config)]
@@ -141,13 +148,15 @@ class Sent:
         at: when, by the result's series, slice and frame.
         answered_s: how long each C-STORE took to be answered.
         late: how often it was behind its own pace.
-        refused: how many were not answered with 0x0000.
+        refused: how many were answered with another status than 0x0000.
+        unanswered: how often no answer came in the scanner's own time; the picture is then sent again.
     """
 
     at: dict[tuple[str, int, int], float] = field(default_factory=dict)
     answered_s: list[float] = field(default_factory=list)
     late: int = 0
     refused: int = 0
+    unanswered: int = 0
 
 
 class Scanner:
@@ -189,14 +198,22 @@ class Scanner:
             self._next = max(self._next + 1.0 / self._rate, now - 1.0)
             began = time.monotonic()
             sent.at[name, k // phases, k % phases] = began
-            if not self._association.is_established:
-                self._association = self._open()
-            status = self._association.send_c_store(picture)
+            self._store(picture, sent)
             sent.answered_s.append(time.monotonic() - began)
-            sent.refused += getattr(status, "Status", None) != 0
 
     def close(self) -> None:
         self._association.release()
+
+    def _store(self, picture: FileDataset, sent: Sent) -> None:
+        for _ in range(TRIES):
+            if not self._association.is_established:
+                self._association = self._open()
+            answer = self._association.send_c_store(picture)
+            if "Status" in answer:
+                sent.refused += answer.Status != 0
+                return
+            sent.unanswered += 1
+            self._association.abort()
 
     def _open(self) -> Association:
         ae = AE("SCANNER")

@@ -38,6 +38,9 @@ GAUGES = {
     "kept_instances": ("lvedge_kept_instances", 1.0),
     "associations_open": ("lvedge_associations_open", 1.0),
 }
+INSTANCES = "lvedge_instances_total"
+"""What became of each picture, by outcome."""
+
 FLAT_MB, FLAT_SHARE = 20.0, 0.05
 """Memory is flat where it grows by no more than the larger of these, from the first quarter to the last."""
 
@@ -45,7 +48,7 @@ FLAT_MB, FLAT_SHARE = 20.0, 0.05
 def soaked(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What was seen at even distances."""
     seen: list[dict[str, Any]] = []
-    with box(folder, options.bundle, deadline_ms=options.deadline_ms) as running:
+    with box(folder, options.bundle, deadline_ms=options.deadline_ms, journal=True) as running:
         scanner, began = Scanner(running, options.rate), time.monotonic()
         for k in range(max(1, round(options.seconds / options.every))):
             sent, until = Sent(), began + (k + 1) * options.every
@@ -63,9 +66,11 @@ def _look(running: Box, sent: Sent, at_s: float) -> dict[str, Any]:
     told = metrics(running)
     found = {name: round(told.get(metric, 0.0) * unit, 2) for name, (metric, unit) in GAUGES.items()}
     found |= {
+        "instances": {name: told[f"{INSTANCES} {name}"] for name in _outcomes(told)},
         "at_s": round(at_s, 1),
         "sent": len(sent.answered_s),
         "refused": sent.refused,
+        "unanswered": sent.unanswered,
         "behind_pace": sent.late,
         "latency_ms": quantiles_ms(latencies(running, sent)),
         "answer_ms": quantiles_ms(sent.answered_s),
@@ -73,6 +78,10 @@ def _look(running: Box, sent: Sent, at_s: float) -> dict[str, Any]:
     for place in list(running.written):
         del running.written[place]  # this side's memory is to stay flat, too
     return found
+
+
+def _outcomes(told: dict[str, float]) -> list[str]:
+    return sorted(name.removeprefix(f"{INSTANCES} ") for name in told if name.startswith(f"{INSTANCES} "))
 
 
 def summary(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -94,6 +103,8 @@ def summary(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "sent": sum(look["sent"] for look in seen),
         "refused": sum(look["refused"] for look in seen),
+        "unanswered": sum(look["unanswered"] for look in seen),
+        "instances": seen[-1]["instances"],
         "behind_pace": sum(look["behind_pace"] for look in seen),
         "frames_measured": measured,
         "deadline_misses": seen[-1]["deadline_misses"],
