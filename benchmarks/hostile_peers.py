@@ -26,7 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.neighbour import TINY, Box, Scanner, Sent, box, latencies, metrics, quantiles_ms
+from benchmarks.neighbour import DISCS, Box, Scanner, Sent, box, latencies, metrics, quantiles_ms
 from benchmarks.provenance import provenance
 
 # neighbour has put the tests' folder on the search path.
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="a quiet and a hostile spell each")
     parser.add_argument("--seconds", type=float, default=12.0, help="of a spell")
     parser.add_argument("--rate", type=float, default=25.0, help="pictures a second")
-    parser.add_argument("--bundle", default=TINY, help="tiny (default), default, or the path of one")
+    parser.add_argument("--bundle", default=DISCS, help="discs (default), default, or the path of one")
     parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
     parser.add_argument("--certificates", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--attack", type=int, metavar="PORT", help=argparse.SUPPRESS)

@@ -22,14 +22,14 @@ sys.path += [str(TESTS), str(TESTS / "runtime")]
 # ruff: noqa: E402
 
 from cine_files import ge
+from disc_bundle import disc_bundle
 from pydicom.dataset import FileDataset
 from pynetdicom import AE
 from pynetdicom.association import Association
 from service_process import free_port, values
-from test_receiver_command import tiny_bundle
 
-TINY, DEFAULT = "tiny", "default"
-"""A bundle that takes no time, and the one that ships."""
+DISCS, DEFAULT = "discs", "default"
+"""A bundle that measures the scanner's discs in next to no time, and the one that ships."""
 
 TRIES = 3
 """How often a picture is sent that gets no answer."""
@@ -82,7 +82,7 @@ class Box:
 @contextmanager
 def box(
     folder: Path,
-    bundle: str = TINY,
+    bundle: str = DISCS,
     *,
     limits: str = "",
     certificates: Path | None = None,
@@ -95,7 +95,7 @@ def box(
 
     Args:
         folder: where its settings and its log lie.
-        bundle: ``tiny``, ``default``, or the path of another.
+        bundle: ``discs``, ``default``, or the path of another.
         limits: lines for ``[dicom.limits]``.
         certificates: a folder with ``box.pem``, ``box.key`` and ``ca.pem`` for TLS, or None.
         series_s: as in ``[dicom]``.
@@ -104,9 +104,9 @@ def box(
         journal: whether what is acknowledged is on disk first.
     """
     named = ""
-    if bundle == TINY:
-        tiny_bundle(folder / "tiny.lvedge")
-        named = f'bundle = "{folder}/tiny.lvedge"'
+    if bundle == DISCS:
+        disc_bundle(folder / "discs.lvedge")
+        named = f'bundle = "{folder}/discs.lvedge"'
     elif bundle != DEFAULT:
         named = f'bundle = "{bundle}"'
     files = {"certificate": "box.pem", "key": "box.key", "clients": "ca.pem"}
@@ -177,6 +177,7 @@ class Scanner:
         self._address = address
         self._tls = None if certificates is None else (_client_context(certificates), "127.0.0.1")
         self._count = 0
+        self._cine: Sequence[FileDataset] = ge()
         self._association = self._open()
         self._next = time.monotonic()
 
@@ -184,10 +185,13 @@ class Scanner:
         """One stack, until it is over or the time is."""
         self._count += 1
         uid = f"1.2.826.0.1.3680043.10.77.{os.getpid()}.{self._count}"
-        pictures: Sequence[FileDataset] = ge(uid, SeriesNumber=self._count)
+        for picture in self._cine:
+            picture.SeriesInstanceUID, picture.StudyInstanceUID = uid, f"{uid}.0"
+            picture.SOPInstanceUID = f"{uid}.{picture.InstanceNumber}"
+            picture.SeriesNumber = self._count
         name = f"{self._count}_{sha256(uid.encode()).hexdigest()[:8]}"  # as results name a series
-        phases = len(pictures) // 3
-        for k, picture in enumerate(pictures):
+        phases = len(self._cine) // 3
+        for k, picture in enumerate(self._cine):
             now = time.monotonic()
             if now >= until:
                 return

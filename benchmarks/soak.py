@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.neighbour import TINY, Box, Scanner, Sent, box, latencies, metrics, quantiles_ms
+from benchmarks.neighbour import DISCS, Box, Scanner, Sent, box, latencies, metrics, quantiles_ms
 from benchmarks.provenance import provenance
 
 MEASURES = (
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=25.0, help="pictures a second")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between two stacks")
     parser.add_argument("--deadline-ms", type=float, default=40.0, help="as in [service]")
-    parser.add_argument("--bundle", default=TINY, help="tiny (default), default, or the path of one")
+    parser.add_argument("--bundle", default=DISCS, help="discs (default), default, or the path of one")
     parser.add_argument("--out", type=Path, help="the JSON to write (default: only print)")
     parser.add_argument("--plot", type=Path, help="the PNG to write")
     options = parser.parse_args()
