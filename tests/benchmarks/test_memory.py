@@ -21,8 +21,9 @@ def test_each_pass_is_a_new_series_without_an_end() -> None:
 
 def test_every_frame_after_the_first_ones_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "WARM_UP", 5)
-    found = memory.grown(memory.tiny_bundle(), 20, tmp_path / "results.jsonl")
+    found = memory.grown(memory.tiny_bundle(), 20, tmp_path / "results.jsonl", is_drawn=True)
     assert found["frames"] == 20
+    assert found["measured"] == 25  # the drawn heart is seen in all of them
     assert len(found["readings_mb"]) == 21
     assert found["first_mb"] <= found["highest_mb"]
     assert (tmp_path / "results.jsonl").stat().st_size < 20_000  # thrown away at each reading

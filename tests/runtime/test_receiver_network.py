@@ -173,6 +173,26 @@ def test_a_peer_that_stalls_or_boasts_is_cut_off_and_others_are_served(tmp_path:
         assert ask("echoscu", "-aec", "LVEDGE", *there.at).returncode == 0
 
 
+def item(kind: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", kind, 0, len(content)) + content
+
+
+@pytest.mark.parametrize(("number", "answer"), [(1, 2), (2, 7)], ids=["odd, accepted", "even, aborted"])
+def test_a_request_with_a_value_that_is_not_allowed_is_aborted(
+    tmp_path: Path, number: int, answer: int
+) -> None:
+    # PS3.8, 9.3.2.2: the numbers of presentation contexts are odd.
+    syntaxes = item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
+    items = item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, bytes([number, 0, 0, 0]) + syntaxes)
+    items += item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3"))
+    body = struct.pack(">HH16s16s32x", 1, 0, b"LVEDGE".ljust(16), b"SCANNER".ljust(16)) + items
+    with receiver(tmp_path, LIMITS) as there, socket.create_connection(there.at) as connection:
+        connection.settimeout(30)
+        connection.sendall(struct.pack(">BBL", 1, 0, len(body)) + body)
+        assert connection.recv(1) == bytes([answer])
+        assert ask("echoscu", "-aec", "LVEDGE", *there.at).returncode == 0
+
+
 def test_no_more_connections_are_open_than_the_limit(tmp_path: Path) -> None:
     with receiver(tmp_path, LIMITS.replace("associate_s = 1", "associate_s = 60")) as there:
         several = [socket.create_connection(there.at) for _ in range(8)]

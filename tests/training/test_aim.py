@@ -10,7 +10,7 @@ pytest.importorskip("scipy")
 from painted_hearts import BACKGROUND, PaintReader
 
 from lvedge.aim import JUMP_MM, UNSURE, Aimer, Sighting, Stack
-from lvedge.contract import Floats, State, StepResult
+from lvedge.contract import Floats, State, StepResult, run_calls
 from lvedge.frame import Frame
 from lvedge.locate import Location
 
@@ -56,7 +56,8 @@ def location(centre: tuple[float, float], confidence: float) -> Location:
 
 
 def aimed(frame: Frame, stack: Stack, said: Location) -> tuple[float, float]:
-    aim = Told(PaintReader(), stack, said).aim([frame])
+    reader = PaintReader()
+    aim = run_calls(Told(reader, stack, said).aim([frame]), reader)
     assert aim is not None
     return aim.view.centre_px
 
@@ -79,7 +80,8 @@ def test_with_nothing_else_to_go_by_the_mask_is_followed() -> None:
 def test_the_surer_place_is_looked_at_first(share: float, first: tuple[float, float]) -> None:
     watching, sighting = Watching(), Sighting(LV, 0.9)
     frame = picture((LV, 16.0))
-    Told(watching, Stack(sightings={1: sighting}), location(BETWEEN, share * 0.9)).aim([frame])
+    told = Told(watching, Stack(sightings={1: sighting}), location(BETWEEN, share * 0.9))
+    run_calls(told.aim([frame]), watching)
     middle = watching.shown[0].shape[0] // 2
     in_the_middle = watching.shown[0][middle, middle] == watching.shown[0].max()
     assert in_the_middle == (first == LV)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from lvedge_runtime.receiver.bound import Bounds, BoundSocket, BoundTls, hurry
@@ -35,12 +38,30 @@ class _States(StateMachine):
             super().do_action(event)
 
 
+def _whole(provider: DULServiceProvider) -> Callable[[bytearray], tuple[Any, str]]:
+    """Decodes a protocol data unit as pynetdicom does, and an association request to its end.
+
+    pynetdicom looks into a request's items (PS3.8, 9.3.2) when it acts on it, where an error ends the thread;
+    here a value that is not allowed makes it one that cannot be decoded, which is answered with an abort.
+    """
+    decode = provider._decode_pdu
+
+    def decoded(content: bytearray) -> tuple[Any, str]:
+        unit, event = decode(content)
+        if isinstance(unit, A_ASSOCIATE_RQ):
+            unit.to_primitive()
+        return unit, event
+
+    return decoded
+
+
 class Handler(RequestHandler):
-    """Makes associations with these states."""
+    """Makes associations that a peer's nonsense does not end with an error."""
 
     def _create_association(self) -> Association:
         association = super()._create_association()
         association.dul.state_machine = _States(association.dul)
+        association.dul._decode_pdu = _whole(association.dul)  # type: ignore[assignment,method-assign]
         return association
 
 
