@@ -277,6 +277,9 @@ class Sinks(BaseSink):
             self.close()
             raise
 
+    def __enter__(self) -> SharedSink:
+        return self
+
     def _open_for_all(self, uri: str, context: RunContext) -> None:
         """Open one sink for the streams of a run, or one for each of them."""
         if context.streams and split_uri(uri)[0] in SHARED:
