@@ -67,7 +67,7 @@ class Frame:
     Args:
         pixels: [rows, columns] float32 grey values; finite. The frame owns them, nobody writes to them.
         spacing_mm: distance between rows and between columns, (row, column), mm.
-        series: name of the series, unique within a run and safe as a file name; never a patient's name.
+        series: name of the series, unique within its source and safe as a file name; never a patient's name.
         slice_index: position in the stack, from 0.
         frame_index: position in the cine, from 0.
         time_ms: time since the R wave (trigger time), or None where the source does not say.

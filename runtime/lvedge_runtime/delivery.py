@@ -8,7 +8,7 @@ from lvedge.errors import JournalError
 from lvedge.frame import Receipt
 from lvedge.measurement import Cycle, Measurement
 from lvedge_runtime.journal.journal import Delivery, Journal
-from lvedge_runtime.sinks import Item, Sink
+from lvedge_runtime.sinks import Item, SharedSink
 
 LOG = logging.getLogger("lvedge_runtime.journal")
 
@@ -24,21 +24,21 @@ class Deliverer:
         journal: remembers what was delivered; None to remember nothing.
     """
 
-    def __init__(self, sinks: Sink, journal: Journal | None) -> None:
+    def __init__(self, sinks: SharedSink, journal: Journal | None) -> None:
         self._sinks = sinks
         self._journal = journal
         self._before = frozenset() if journal is None else journal.shown()
         self._shown = set(self._before)
         self._passes_over = False
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Item, stream: int = 0) -> None:
         if isinstance(item, Measurement) and item.frame.provisional and self._journal is not None:
             key = (item.frame.series, item.frame.origin)
             self._passes_over = key in self._before
             self._shown.add(key)
         if self._passes_over and isinstance(item, Measurement | Cycle) and _is_provisional(item):
             return
-        self._sinks.write(item)
+        self._sinks.write(item, stream)
 
     def deliver(self, receipt: Receipt) -> None:
         """Make durable what was written so far; where the disk does not take it, it is tried again later."""

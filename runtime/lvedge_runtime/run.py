@@ -22,6 +22,9 @@ NOT_IN_FILE = ("help", "version", "config")
 SINKS = "sinks"
 """The one name that differs: ``--sink`` is given several times, ``sinks`` is a list."""
 
+RECEIVES = "dicom://"
+SENDS = "store://"
+
 
 @dataclass(frozen=True)
 class Told:
@@ -54,6 +57,8 @@ def read_settings(args: Sequence[str] | None) -> Told:
     parser = build_parser()
     options = parser.parse_args(args)
     if options.config is None:
+        if len(options.stream) > 1:
+            check_uris_of(options)
         return Told(options, ServiceSettings())
     from lvedge_runtime.receiver.setting import settings_from_config
 
@@ -61,7 +66,7 @@ def read_settings(args: Sequence[str] | None) -> Told:
     faults, service, receiver = Faults(), ServiceSettings(), None
     with faults.noted():
         options = options_from_config(config, parser, args)
-        if options.stream is None:
+        if not options.stream:
             raise UsageError(f"{config.path}: run.stream: say what to measure, here or with --stream")
         check_uris_of(options)
     with faults.noted():
@@ -69,22 +74,40 @@ def read_settings(args: Sequence[str] | None) -> Told:
     with faults.noted():
         receiver = settings_from_config(config)
     faults.tell()
-    if not (options.stream.startswith("dicom://") or config.tables.keys() - {"run", "service"}):
+    beyond = config.tables.keys() - {"run", "service"}
+    if len(options.stream) > 1 and beyond:
+        raise UsageError(
+            f"{config.path}: {', '.join(f'[{name}]' for name in sorted(beyond))} can be meant for one stream,"
+            f" and {len(options.stream)} are named: leave it out, or measure each in a run of its own"
+        )
+    if not (options.stream[0].startswith(RECEIVES) or beyond):
         return Told(options, service)
     return Told(options, service, config, receiver)
 
 
 def check_uris_of(options: argparse.Namespace) -> None:
-    """Check the source and the sinks that are named, without opening anything.
+    """Check the sources and the sinks that are named, without opening anything.
 
     Raises:
-        UsageError: if one cannot be meant.
+        UsageError: if one cannot be meant, or not together with the others.
     """
+    from lvedge_runtime.sinks import split_uri
     from lvedge_runtime.sources import SOURCES
     from lvedge_runtime.uri import parse_uri
 
-    parse_uri(options.stream, SOURCES)
-    sink_uris(options)
+    keys = [parse_uri(uri, SOURCES).key for uri in options.stream]
+    sinks = sink_uris(options)
+    if len(keys) > 1 and RECEIVES in keys:
+        raise UsageError(
+            f"{options.stream[keys.index(RECEIVES)]!r} receives from any number of scanners, but goes with"
+            " no other --stream: measure the others in a run of their own"
+        )
+    for uri in sinks:
+        if len(keys) > 1 and split_uri(uri)[0] == SENDS:
+            raise UsageError(
+                f"{uri!r} sends what one stream gives, and {len(keys)} are named: write dicomsr:DIR and "
+                "dicomseg:DIR, or measure each in a run of its own"
+            )
 
 
 def sink_uris(options: argparse.Namespace) -> list[str]:
@@ -102,15 +125,19 @@ def build_parser() -> argparse.ArgumentParser:
         prog="lvedge-run",
         description="Measures the heart's left ventricle on short-axis cine MRI, frame by frame.",
         epilog="exit codes: 0 all measured; 2 nothing could be measured, or wrong usage; 3 measured, and at "
-        "least one item was refused. Research use, not a medical device.",
+        "least one item was refused; of several streams the worst: 2, then 3. Research use, not a medical "
+        "device.",
     )
     parser.add_argument(
         "--stream",
+        action="append",
         nargs="?",
+        default=[],
         const=DEMO,
         metavar="SOURCE",
         help="what to measure: a path, or demo: (without a value), dicom:PATH, nifti:PATH, npz:PATH, "
-        "png:DIR, video:PATH, camera:N, dicom://[HOST]:PORT (receives)",
+        "png:DIR, video:PATH, camera:N, dicom://[HOST]:PORT (receives); given several times, all of them at "
+        "once on one engine, every result with its stream's number, from 0",
     )
     parser.add_argument(
         "--sink",
@@ -124,7 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--live", action="store_true", help="frame by frame, also where the whole beat is at hand"
     )
-    parser.add_argument("--limit", type=_count, metavar="N", help="stop after N frames")
+    parser.add_argument("--limit", type=_count, metavar="N", help="stop after N frames, of each stream")
     parser.add_argument("--series", metavar="TEXT", help="only the series whose name contains TEXT")
     parser.add_argument(
         "--spacing-mm",
@@ -174,7 +201,8 @@ def options_from_config(
 ) -> argparse.Namespace:
     """The options that the command line states over those that ``[run]`` does.
 
-    A name is the option's, with underscores; sinks on the command line replace those of the file.
+    A name is the option's, with underscores; streams and sinks on the command line replace those of the
+    file.
 
     Args:
         config: the file.
@@ -187,10 +215,11 @@ def options_from_config(
     actions = {_name(action): action for action in parser._actions if action.dest not in NOT_IN_FILE}
     with placed(config.path):
         said = _checked(config.table("run"), actions)
-    sinks = said.pop("sink", [])
+    # argparse would add those of the command line to a default.
+    streams, sinks = said.pop("stream", []), said.pop("sink", [])
     parser.set_defaults(**said)
     options = parser.parse_args(args)
-    options.sink = options.sink or sinks
+    options.stream, options.sink = options.stream or streams, options.sink or sinks
     return options
 
 
@@ -216,6 +245,11 @@ def _value(value: Any, action: argparse.Action, where: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(uri, str) for uri in value):
             raise UsageError(f"{where}: expected a list of URIs, as ['jsonl:values.jsonl']")
         return value
+    if action.dest == "stream":
+        uris = value if isinstance(value, list) else [value]
+        if not uris or not all(isinstance(uri, str) for uri in uris):
+            raise UsageError(f"{where}: expected a URI, or a list of them, as ['dicom:a', 'dicom:b']")
+        return uris
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise UsageError(f"{where}: expected a text or a number")
     text = str(value)

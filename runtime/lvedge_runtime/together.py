@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from itertools import count
 from threading import Event
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
 from lvedge.contract import State, StepCall, Stepper
 from lvedge.errors import UsageError
 from lvedge.frame import NotYet
-from lvedge_runtime.stream import Item, Stream, Thing
+from lvedge_runtime.stream import Item, Thing
 
 WAIT_MS = 5.0
 """How long a frame waits for others, by default; a batch saves about as much on a CPU, and more on a GPU."""
@@ -47,6 +48,13 @@ class Bell:
     def now(self) -> float:
         """Seconds."""
         return perf_counter()
+
+
+class Playable(Protocol):
+    """A stream, or what stands for one."""
+
+    def things(self) -> Iterator[Thing]:
+        """The items, and the steps that they take, which are the caller's to run before it goes on."""
 
 
 @dataclass
@@ -92,7 +100,7 @@ class Together:
 
     def __init__(
         self,
-        streams: Sequence[Stream],
+        streams: Sequence[Playable],
         stepper: Stepper,
         bell: Bell | None = None,
         wait_ms: float = WAIT_MS,

@@ -34,8 +34,10 @@ def play(monkeypatch) -> Callable[[Iterable[object]], None]:
 
     def play_items(items: Iterable[object]) -> None:
         @contextmanager
-        def opened(*_arguments) -> Iterator[tuple[BaseSource, Iterator[object], RunContext]]:
-            yield BaseSource(SourceOptions()), iter(items), RunContext("onnxruntime", "default", "1.2")
+        def opened(*_arguments) -> Iterator[cli.Opened]:
+            numbered = ((0, item) for item in items)
+            context = RunContext("onnxruntime", "default", "1.2")
+            yield cli.Opened({0: BaseSource(SourceOptions())}, numbered, [cli.Tally()], context)
 
         monkeypatch.setattr(cli, "_opened", opened)
 
@@ -61,9 +63,9 @@ def test_help_and_version_are_no_errors(capsys):
 
 def test_the_demo_is_the_source_where_none_is_named():
     parser = cli.build_parser()
-    assert parser.parse_args(["--stream"]).stream == "demo:"
-    assert parser.parse_args(["--stream", "--sink", "jsonl:-"]).stream == "demo:"
-    assert parser.parse_args(["--stream", "folder"]).stream == "folder"
+    assert parser.parse_args(["--stream"]).stream == ["demo:"]
+    assert parser.parse_args(["--stream", "--sink", "jsonl:-"]).stream == ["demo:"]
+    assert parser.parse_args(["--stream", "folder"]).stream == ["folder"]
 
 
 @pytest.mark.parametrize(
@@ -260,8 +262,8 @@ def ring(monkeypatch, make_measurement) -> list[RingEngine]:
         shapes=SHAPES,
     )
 
-    def open_ring(_bundle: object, name: str, threads: int) -> RingEngine:
-        assert name == "auto"
+    def open_ring(_bundle: object, name: str, threads: int, streams: int) -> RingEngine:
+        assert (name, streams) == ("auto", 1)
         opened.append(RingEngine(make_measurement().mask, threads))
         return opened[-1]
 
@@ -343,7 +345,7 @@ def test_a_build_without_a_case_table_says_so_and_measures(capsys, monkeypatch, 
 def test_what_cannot_be_opened_is_one_line_and_code_2(capsys, tmp_path, ring, args, words):
     (tmp_path / "text").write_text("no table")
     arguments = [arg.replace("{tmp}", str(tmp_path)) for arg in args]
-    assert run("--stream", *arguments, "--quiet") == 2
+    assert run(*([] if "--stream" in args else ["--stream"]), *arguments, "--quiet") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()

@@ -139,3 +139,8 @@ def test_certificates_that_are_not_there(tmp_path: Path) -> None:
     with receiver(tmp_path) as there:
         words = f"dicom.tls: {tmp_path}/a.pem cannot be used: No such file or directory"
         assert refusal(*there.at, "BOX", "LVEDGE", files) == words
+
+
+def test_several_streams_are_all_named(tmp_path: Path) -> None:
+    path = box(tmp_path, '[run]\nstream = ["dicom:a", "nifti:b"]\n')
+    assert told(path) == {"settings": (Standing.USED, f"{path}, measures dicom:a, nifti:b")}

@@ -79,7 +79,7 @@ def test_the_command_line_counts_more_than_the_file(tmp_path: Path) -> None:
 
 def test_a_file_that_says_nothing_of_receiving_runs_any_source(tmp_path: Path) -> None:
     told = read_settings(["--config", written(tmp_path, '[run]\nstream = "demo:"\n')])
-    assert (told.options.stream, told.service) == ("demo:", ServiceSettings())
+    assert (told.options.stream, told.service) == (["demo:"], ServiceSettings())
     assert (told.config, told.receiver) == (None, None)
 
 
@@ -164,6 +164,10 @@ def test_the_file_to_begin_with_can_be_meant(tmp_path: Path) -> None:
     path = written(tmp_path, text)
     told = read_settings(["--config", path])
     service = told.service
-    assert (told.options.stream, service.http, service.log_format) == ("dicom://0.0.0.0:11112", True, "json")
+    assert (told.options.stream, service.http, service.log_format) == (
+        ["dicom://0.0.0.0:11112"],
+        True,
+        "json",
+    )
     assert told.receiver is not None
     assert [peer.ae_title for peer in told.receiver.peers] == ["SCANNER1"]

@@ -171,3 +171,31 @@ def test_the_live_picture_fits_the_smallest_usual_terminal(make_measurement):
     assert len(lines) <= 23
     assert max(len(line) for line in lines) <= 80
     assert "…" not in console.file.getvalue()
+
+
+def test_of_several_streams_one_is_shown_until_its_beat_is_over(make_beat, monkeypatch):
+    context = replace(CONTEXT, streams={0: CONTEXT, 1: CONTEXT})
+    board = dashboard.Dashboard(io.StringIO(), context)
+    (first, second, *_), cycle = make_beat()
+    now = [0.0]
+    monkeypatch.setattr(dashboard.time, "perf_counter", lambda: now[0])
+
+    def shown() -> str:
+        console = Console(file=io.StringIO(), width=80, height=24)
+        console.print(board._picture())
+        return console.file.getvalue()
+
+    board.take(first, 1)
+    board.take(first, 0)
+    board.take(second, 0)
+    assert "stream 1  phantom  slice 0  frame 0/8" in shown()
+    board.take(cycle, 0)
+    board.take(second, 0)
+    assert "stream 1" in shown()
+    board.take(cycle, 1)
+    board.take(second, 0)
+    assert "stream 0  phantom  slice 0  frame 1/8" in shown()
+    now[0] = dashboard.STAYS_S  # stream 0 has come to its end meanwhile
+    board.take(second, 1)
+    assert "stream 1  phantom  slice 0  frame 1/8" in shown()
+    assert [beat.series for beat in board._beats] == ["stream 0  phantom", "stream 1  phantom"]

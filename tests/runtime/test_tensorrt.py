@@ -171,6 +171,18 @@ def test_batches_of_other_sizes_may_alternate(
     assert not [record for record in caplog.records if "CUDA graphs" in record.getMessage()]
 
 
+def test_it_is_built_for_as_many_streams_as_go_together(fake: Fake, provider: str, tmp_path: Path) -> None:
+    engine = TensorRt(
+        bundle_of(), streams=3, device=lambda: open_device(provider), cache=EngineCache(tmp_path / "engines")
+    )
+    assert engine.most == 3
+    with engine, on_cpu(bundle_of()) as cpu:
+        frame = frames_of(1, 3)[0]
+        assert_same(engine.step(frame, engine.zero_state(3)), cpu.step(frame, cpu.zero_state(3)))
+        with pytest.raises(EngineError, match="at most 3 streams at a time, not 4"):
+            engine.step(frames_of(1, 4)[0], engine.zero_state(4))
+
+
 def test_slices_reuse_the_buffers_of_those_before(make: Any, driver: DriverDouble) -> None:
     with make() as engine:
         for seed in range(50):

@@ -26,11 +26,11 @@ def service_checks(path: Path) -> Iterator[Check]:
 
     try:
         told = read_settings(["--config", str(path)])
-        uri = parse_uri(told.options.stream, SOURCES)
+        uri = parse_uri(told.options.stream[0], SOURCES)
     except LvedgeError as err:
         yield Check("settings", Standing.FAULT, str(err), f"edit {path}; docs/service.md has every setting")
         return
-    yield Check("settings", Standing.USED, f"{path}, measures {told.options.stream}")
+    yield Check("settings", Standing.USED, f"{path}, measures {', '.join(told.options.stream)}")
     if told.service.http:
         yield _page_packages()
     if uri.key == "dicom://" and told.receiver is not None:

@@ -19,12 +19,12 @@ ENGINES: Mapping[str, str] = {
     "openvino": "lvedge_runtime.engines.openvino:OpenVino",
     "onnxruntime-cpu": "lvedge_runtime.engines.onnxruntime_cpu:OnnxRuntimeCpu",
 }
-"""Name to ``module:class``, the best first; the class takes (bundle, threads), its module is light."""
+"""Name to ``module:class``, the best first; it takes (bundle, threads, streams), its module is light."""
 
 AUTO = "auto"
 
 
-def open_engine(bundle: Bundle, name: str = AUTO, threads: int = 1) -> Engine:
+def open_engine(bundle: Bundle, name: str = AUTO, threads: int = 1, streams: int = 1) -> Engine:
     """An engine for a bundle; it starts working with ``with``.
 
     Args:
@@ -32,28 +32,29 @@ def open_engine(bundle: Bundle, name: str = AUTO, threads: int = 1) -> Engine:
         name: an engine by its name, or "auto" for the first of ``ENGINES`` that works on this machine; it
             knows which were passed over.
         threads: threads that one call may use.
+        streams: so many will go as one batch.
 
     Raises:
         UsageError: if there is no engine of that name.
         EngineError: if the engine cannot be had on this machine.
     """
     if name == AUTO:
-        return _first_that_works(bundle, threads)
-    return _kind(name)(bundle, threads)
+        return _first_that_works(bundle, threads, streams)
+    return _kind(name)(bundle, threads, streams)
 
 
-def _first_that_works(bundle: Bundle, threads: int) -> Engine:
+def _first_that_works(bundle: Bundle, threads: int, streams: int) -> Engine:
     """The best engine; the last is taken untried, and gets ready while a source is opened."""
     passed_over: list[PassedOver] = []
     *better, last = ENGINES
-    engine = _kind(last)(bundle, threads)
+    engine = _kind(last)(bundle, threads, streams)
     for name in better:
         kind = _kind(name)
         reason = kind.obstacle()
         if reason:
             passed_over.append(PassedOver(name, reason, was_tried=False))
             continue
-        candidate = kind(bundle, threads)
+        candidate = kind(bundle, threads, streams)
         try:
             candidate.prepare()
         except EngineError as err:

@@ -42,6 +42,7 @@ class Engine:
     Args:
         bundle: what to run.
         threads: threads that one call may use.
+        streams: so many will go as one batch; one that is built for a largest batch is built for this.
 
     Raises:
         EngineError: if the number of threads cannot be meant.
@@ -55,11 +56,12 @@ class Engine:
     passed_over: tuple[PassedOver, ...] = ()
     """Those that come before it, where the best one was asked for."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, streams: int = 1) -> None:
         if threads < 1:
             raise EngineError(f"an engine needs at least 1 thread, not {threads}")
         self.bundle = bundle
         self.threads = threads
+        self.streams = streams
         self._shapes = bundle.shapes
         self._is_open = False
         self._is_prepared = False
@@ -120,6 +122,11 @@ class Engine:
     def shapes(self) -> ContractShapes:
         """Sizes of all tensors."""
         return self._shapes
+
+    @property
+    def most(self) -> int | None:
+        """Streams that it takes as one batch at most; None for any number."""
+        return None
 
     def zero_state(self, batch: int = 1) -> State:
         """The state before the first frame; the caller's own."""

@@ -41,3 +41,8 @@ class OnnxRuntimeTensorRt(_Gpu):
 
     name = "onnxruntime-tensorrt"
     providers = (TENSORRT, CUDA, *CPU_ONLY)
+
+    @property
+    def most(self) -> int:
+        """One: at the first batch of another size it would be built anew, amid the frames."""
+        return 1

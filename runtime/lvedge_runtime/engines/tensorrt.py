@@ -38,7 +38,8 @@ class TensorRt(Engine):
     Args:
         bundle: what to run; its FP16-typed graphs where it has all three of them, else FP32.
         threads: for the host, which has next to nothing to do here.
-        options: how engines are built; None for the defaults.
+        streams: the engines are built for batches of up to so many.
+        options: how engines are built; None for the defaults and these streams.
         device: opens the GPU.
         cache: keeps engines; None for the one of this user.
     """
@@ -49,13 +50,14 @@ class TensorRt(Engine):
         self,
         bundle: Bundle,
         threads: int = 1,
+        streams: int = 1,
         options: BuildOptions | None = None,
         device: Callable[[], Device] = open_device,
         cache: EngineCache | None = None,
     ) -> None:
-        super().__init__(bundle, threads)
+        super().__init__(bundle, threads, streams)
         self.precision = "fp16" if "fp16" in bundle.precisions else "fp32"
-        self._options = BuildOptions() if options is None else options
+        self._options = BuildOptions(max_batch=streams) if options is None else options
         self._open_device = device
         self._cache = cache
         self._device: Device | None = None
@@ -67,6 +69,10 @@ class TensorRt(Engine):
     @classmethod
     def obstacle(cls) -> str:
         return missing_driver() or missing_module("tensorrt", "it comes with JetPack")
+
+    @property
+    def most(self) -> int:
+        return self._options.max_batch
 
     def _open(self) -> None:
         trt = tensorrt_module()

@@ -4,15 +4,19 @@ A sink takes what the stream yields, in order: every frame's ``Measurement``, on
 frames, ``StackVolumes`` after a stack's slices, ``SeriesEnd`` after a series of DICOM images, and
 ``Rejected`` for what could not be measured. Several can be fed at once. A sink's module is imported when it
 is chosen, so that nobody waits for a package that a run does not use.
+
+Where a run measures several streams, lines of text go to one place and name the stream; what writes files by
+the names of series has a folder for each, ``DIR/stream0`` and so on, so that series of one name stay apart.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from lvedge.errors import UsageError
 from lvedge.frame import Rejected, SeriesEnd
@@ -66,6 +70,9 @@ TARGETS = {
 STREAMABLE = ("jsonl", "csv")
 """Schemes that may write to standard output."""
 
+SHARED = ("term", *STREAMABLE)
+"""Schemes whose sink takes the items of several streams; of the others each stream has one."""
+
 
 class Sink(Protocol):
     """A place that results go to; a context manager that loses nothing when it is left."""
@@ -100,6 +107,17 @@ class Sink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class SharedSink(Sink, Protocol):
+    """A sink that several streams can write to."""
+
+    def write(self, item: Item, stream: int = 0) -> None:
+        """Take one item, in its stream's order.
+
+        Raises:
+            SinkError: if the place cannot be written to.
+        """
 
 
 class BaseSink:
@@ -147,10 +165,12 @@ class RunContext:
         bundle_sha256: hash of the bundle's file.
         geometry: series name to its geometry, or None where the source knows none.
         origin: series name to its DICOM images; None where the source is not DICOM.
-        source: the source's URI, for titles.
+        source: the source's URI, or how many there are, for titles.
         console_is_stderr: standard output carries results, so anything for people goes to standard error.
         settings: AE title, certificates and the like; None where no file of settings was named.
         journal: remembers how far sinks have come, and holds what is to be sent; None for none.
+        streams: of a run of several streams what there is to say of each, by its number; empty where a run
+            has one.
     """
 
     engine: str
@@ -164,6 +184,7 @@ class RunContext:
     console_is_stderr: bool = False
     settings: Settings | None = None
     journal: Journal | None = None
+    streams: Mapping[int, RunContext] = field(default_factory=dict)
 
     @property
     def bundle_label(self) -> str:
@@ -234,11 +255,11 @@ def open_sink(uri: str, context: RunContext) -> Sink:
 
 
 class Sinks(BaseSink):
-    """Several sinks as one.
+    """Several sinks as one, for the items of one stream or of several.
 
     Args:
         uris: one URI a sink, in the order in which they are written.
-        context: what the sinks may say about the run.
+        context: what the sinks may say about the run and its streams.
 
     Raises:
         UsageError: if the URIs cannot be meant together.
@@ -248,20 +269,37 @@ class Sinks(BaseSink):
     def __init__(self, uris: Sequence[str], context: RunContext) -> None:
         check_uris(uris)
         self._open: list[Sink] = []
+        self._takers: dict[int, list[Callable[[Item], None]]] = {k: [] for k in context.streams or (0,)}
         try:
             for uri in uris:
-                self._open.append(open_sink(uri, context))
+                self._open_for_all(uri, context)
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> SharedSink:
+        return self
+
+    def _open_for_all(self, uri: str, context: RunContext) -> None:
+        """Open one sink for the streams of a run, or one for each of them."""
+        if context.streams and split_uri(uri)[0] in SHARED:
+            shared = cast("SharedSink", open_sink(uri, context))
+            self._open.append(shared)
+            for number, takers in self._takers.items():
+                takers.append(partial(shared.write, stream=number))
+            return
+        for number, own in (context.streams or {0: context}).items():
+            sink = open_sink(f"{uri}/stream{number}" if context.streams else uri, own)
+            self._open.append(sink)
+            self._takers[number].append(sink.write)
 
     @property
     def figures(self) -> Sequence[Figure]:
         return tuple(figure for sink in self._open for figure in sink.figures)
 
-    def write(self, item: Item) -> None:
-        for sink in self._open:
-            sink.write(item)
+    def write(self, item: Item, stream: int = 0) -> None:
+        for take in self._takers[stream]:
+            take(item)
 
     def settle(self, delivery: Delivery) -> None:
         for sink in self._open:

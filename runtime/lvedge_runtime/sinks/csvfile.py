@@ -31,7 +31,8 @@ class CsvSink(BaseSink):
 
     Args:
         target: the file, replaced if it is there; ``-`` is standard output, row by row.
-        context: engine, bundle and the layout that names the value columns.
+        context: engine, bundle and the layout that names the value columns; with several streams the
+            first column names each row's.
 
     Raises:
         SinkError: if the file cannot be written.
@@ -63,6 +64,7 @@ class CsvSink(BaseSink):
         names = self._context.layout.names
         geometric = tuple(f"geometric_{name}" for name in names)
         return (
+            *(("stream",) if self._context.streams else ()),
             *_PLAIN,
             *names,
             *_VALUES,
@@ -77,13 +79,14 @@ class CsvSink(BaseSink):
             "provisional",
         )
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Item, stream: int = 0) -> None:
         if self._file is None:
             raise ValueError("the sink is closed")
         if not isinstance(item, Measurement):
             return
         try:
-            self._writer.writerow(self._row(item))
+            row = self._row(item)
+            self._writer.writerow(row if not self._context.streams else {"stream": stream, **row})
             self._file.flush()
         except BrokenPipeError:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TextIO
@@ -32,6 +33,9 @@ HEART_CELLS = (28, 14)
 
 HEART_MM = 96.0
 """Side of the view's middle that the small heart shows."""
+
+STAYS_S = 1.0
+"""Of several streams one is shown until its beat is over, or until it has given nothing for so long."""
 
 POINTS = 40
 """Points of the cavity's curve."""
@@ -63,27 +67,41 @@ class Dashboard:
         self._beats: deque[Cycle] = deque(maxlen=BEATS)
         self._volumes: deque[StackVolumes] = deque(maxlen=BEATS)
         self._cavity: deque[float] = deque(maxlen=POINTS)
-        self._key: tuple[str, int] | None = None
+        self._key: tuple[int, str, int] | None = None
+        self._stream: int | None = None
+        self._shown_s = self._start_s = time.perf_counter()
         self._frames = self._rejected = 0
-        self._start_s = time.perf_counter()
 
-    def take(self, item: Item) -> None:
-        """Remember an item for the next picture."""
+    def take(self, item: Item, stream: int = 0) -> None:
+        """Remember an item for the next picture, which shows one stream."""
         if isinstance(item, Measurement):
-            key = (item.frame.series, item.frame.slice_index)
-            if key != self._key:
-                self._cavity.clear()
-                self._key = key
             self._frames += 1
-            measured = item.measured and item.indices is not None
-            self._cavity.append(item.indices.areas_mm2[0] if measured and item.indices else float("nan"))
-            self._last = item
+            self._show(item, stream)
         elif isinstance(item, Cycle):
-            self._beats.append(item)
+            self._beats.append(replace(item, series=self._of(stream) + item.series))
+            if stream == self._stream:
+                self._stream = None  # the next frame may be another's
         elif isinstance(item, StackVolumes):
-            self._volumes.append(item)
+            self._volumes.append(replace(item, series=self._of(stream) + item.series))
         elif isinstance(item, Rejected):
             self._rejected += 1
+
+    def _show(self, item: Measurement, stream: int) -> None:
+        now = time.perf_counter()
+        if self._stream not in (None, stream) and now < self._shown_s + STAYS_S:
+            return
+        self._stream, self._shown_s = stream, now
+        key = (stream, item.frame.series, item.frame.slice_index)
+        if key != self._key:
+            self._cavity.clear()
+            self._key = key
+        measured = item.measured and item.indices is not None
+        self._cavity.append(item.indices.areas_mm2[0] if measured and item.indices else float("nan"))
+        self._last = item
+
+    def _of(self, stream: int) -> str:
+        """What stands before a series' name: the stream, where there are several."""
+        return f"stream {stream}  " if self._context.streams else ""
 
     def draw(self) -> None:
         """Put the present state on the terminal."""
@@ -126,8 +144,9 @@ class Dashboard:
     def _values(self, measurement: Measurement) -> RenderableType:
         frame = measurement.frame
         of = f"/{frame.cine_length}" if frame.cine_length else ""
+        stream = "" if self._key is None else self._of(self._key[0])
         where = Text(
-            f"{frame.series}  slice {frame.slice_index}  frame {frame.frame_index}{of}", style="bold"
+            f"{stream}{frame.series}  slice {frame.slice_index}  frame {frame.frame_index}{of}", style="bold"
         )
         lines: list[RenderableType] = [where, Text()]
         if measurement.measured and measurement.indices is not None:

@@ -10,7 +10,7 @@ from lvedge.frame import SeriesEnd
 from lvedge_runtime.journal.journal import Delivery
 from lvedge_runtime.sinks import STANDARD_OUTPUT, BaseSink, Item, RunContext
 from lvedge_runtime.sinks.output import unwritable
-from lvedge_runtime.sinks.record import record_of
+from lvedge_runtime.sinks.record import record_of, record_of_stream
 from lvedge_runtime.sinks.textfile import JournaledFile, TextFile
 
 
@@ -19,7 +19,8 @@ class JsonLinesSink(BaseSink):
 
     Args:
         target: the file, replaced if it is there, and continued under a journal; ``-`` is standard output.
-        context: engine and bundle, which every frame's object names.
+        context: engine and bundle, which every frame's object names; with several streams every object
+            names its own.
 
     Raises:
         SinkError: if the file cannot be written.
@@ -42,12 +43,14 @@ class JsonLinesSink(BaseSink):
         except OSError as error:
             raise unwritable(self._path, error) from error
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Item, stream: int = 0) -> None:
         if self._file is None:
             raise ValueError("the sink is closed")
         if isinstance(item, SeriesEnd):
             return
         record = record_of(item, self._context.engine, self._context.bundle_label)
+        if self._context.streams:
+            record = record_of_stream(record, stream)
         line = json.dumps(record, ensure_ascii=not self._owned, allow_nan=False) + "\n"
         try:
             self._file.write(line)

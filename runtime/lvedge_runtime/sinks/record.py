@@ -173,3 +173,10 @@ def record_of(item: Measurement | Cycle | StackVolumes | Rejected, engine: str, 
     if isinstance(item, StackVolumes):
         return volumes_record(item)
     return rejected_record(item)
+
+
+def record_of_stream(record: Record, stream: int) -> Record:
+    """The object of an item, with the number of its stream as the first of its keys."""
+    if len(record) > 1:
+        return {"stream": stream, **record}
+    return {key: {"stream": stream, **inner} for key, inner in record.items()}

@@ -47,15 +47,16 @@ class TermSink(BaseSink):
 
             self._dashboard = Dashboard(self._file, context)
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Item, stream: int = 0) -> None:
         if self._dashboard is None:
             line = plain_line(item, self._context.layout)
             if line is not None:
+                line = f"stream {stream}  {line}" if self._context.streams else line
                 encoding = self._file.encoding or "utf-8"
                 self._file.write(line.encode(encoding, "replace").decode(encoding) + "\n")
                 self._file.flush()
             return
-        self._dashboard.take(item)
+        self._dashboard.take(item, stream)
         now = time.perf_counter()
         if now - self._drawn_s >= REFRESH_S or isinstance(item, Cycle):
             self._dashboard.draw()
