@@ -6,7 +6,8 @@ shows an LV at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ NEAR_PX = 4
 """How far around the LV the labels' entropy is looked at, view pixels."""
 
 
+_PAINT = 2
+"""What a filled piece is painted with, over 0 and 1."""
 _SQUARES = {pixels: np.ones((2 * pixels + 1,) * 2, np.uint8) for pixels in (1, 2, NEAR_PX)}
 
 
@@ -90,9 +93,10 @@ def read_mask(
     whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
     # All that follows looks at the heart alone, but for the RV.
     own, heart, piece = mask[:, window[0], window[1]], whole_heart[window], whole_piece[window]
-    cavity = np.where(_grown(piece, 1), own[Label.CAVITY], np.float32(0.0))
-    myocardium = np.where(_grown(heart, 2), own[Label.MYOCARDIUM], np.float32(0.0))
-    rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px))
+    cavity = _cut_out(own[Label.CAVITY], _grown(piece, 1))
+    myocardium = _cut_out(own[Label.MYOCARDIUM], _grown(heart, 2))
+    corner_px = window[1].start, window[0].start
+    rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px), corner_px)
     if rays is None or rays.areas_mm2[0] < MIN_CAVITY_MM2:
         return NoVentricle(f"the cavity is smaller than {MIN_CAVITY_MM2:.0f} mm²")
     if rays.areas_mm2[1] < MIN_WALL_MM2:
@@ -100,21 +104,19 @@ def read_mask(
     closed = np.count_nonzero(rays.wall_mm >= WALL_SEEN_MM) / rays.wall_mm.size
     if closed < MIN_CLOSED:
         return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
-    confidence = float(own[1:].max(axis=0)[heart].mean())
+    confidence = _mean(own[1:].max(axis=0), heart)
     if confidence < MIN_CONFIDENCE:
         return NoVentricle("the picture shows no clear LV")
-    x, y = rays.centre_px
-    rays = replace(rays, centre_px=(x + window[1].start, y + window[0].start))
     septum = septum_from_map(rays, mask[Label.RV])
     direction = septum.direction_deg if septum is not None else SEPTUM_IN_VIEW_DEG
-    entropy = -(own * np.log(np.maximum(own, np.float32(1e-6)))).sum(axis=0)
+    surprise = own * cv2.log(np.maximum(own, np.float32(1e-6)))
     return MaskReading(
         rays=rays,
         septum=septum,
         indices=indices_from_rays(rays, direction, layout),
         closed=closed,
         confidence=confidence,
-        entropy=float(entropy[_grown(heart, NEAR_PX)].mean()),
+        entropy=-_mean(surprise.sum(axis=0), _grown(heart, NEAR_PX)),
         other_share=1.0 - np.count_nonzero(piece) / np.count_nonzero(inside),
     )
 
@@ -136,10 +138,25 @@ def _grown(inside: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return cv2.dilate(inside.view(np.uint8), _SQUARES[pixels]).view(np.bool_)
 
 
+def _cut_out(values: Mask, inside: NDArray[np.bool_]) -> Mask:
+    """Values inside a mask, 0 outside."""
+    return np.asarray(cv2.copyTo(values, inside.view(np.uint8)), dtype=np.float32)
+
+
+def _mean(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """The mean of the values inside a mask."""
+    return cv2.mean(values, inside.view(np.uint8))[0]
+
+
 def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
-    if count < 2:
+    """The largest connected piece of a mask; None of an empty one."""
+    area = np.count_nonzero(inside)
+    if not area:
         return None
+    first, _ = _piece_at(inside, int(inside.argmax()))
+    if 2 * np.count_nonzero(first) > area:  # as nearly always: no need to label and measure all of them
+        return first
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
     largest: NDArray[np.bool_] = pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     return largest
 
@@ -148,8 +165,14 @@ def _piece_touching(
     inside: NDArray[np.bool_], seed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
     """The connected piece of a mask that contains any of the seed, and the (rows, columns) near it."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats((inside | seed).view(np.uint8), connectivity=4)
-    number = pieces.flat[seed.argmax()]
-    x, y, width, height = stats[number, :4].tolist()
+    piece, (x, y, width, height) = _piece_at(inside | seed, int(seed.argmax()))
     near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
-    return pieces == number, near
+    return piece, near
+
+
+def _piece_at(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], Sequence[int]]:
+    """The connected piece of a mask at a flat index inside it, and its box (x, y, width, height)."""
+    painted = inside.astype(np.uint8)
+    row, column = divmod(place, inside.shape[1])
+    _, _, _, box = cv2.floodFill(painted, None, (column, row), _PAINT)
+    return painted == _PAINT, box
