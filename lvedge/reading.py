@@ -123,8 +123,7 @@ def read_mask(
 
 def centre_in_source(reading: MaskReading, view: View) -> tuple[float, float]:
     """The cavity's centroid in source pixels (x, y)."""
-    x, y = view.points_in_source(np.array([reading.rays.centre_px]))[0]
-    return float(x), float(y)
+    return view.point_in_source(*reading.rays.centre_px)
 
 
 def septum_in_source(reading: MaskReading, view: View) -> float:
