@@ -16,6 +16,7 @@ Angles are degrees clockwise from "towards increasing columns" as the picture is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -35,6 +36,9 @@ STEP = 0.25
 """Between two samples on a ray, in pixels."""
 GRID_STEPS = 64
 """Samples by which the grid of rays that is kept grows."""
+
+_RUN = re.compile(b"\x01+")
+"""Rays that touch, in the bytes of an array of truths."""
 
 _RAY = np.arange(RAYS)
 _ANGLES = np.deg2rad(_RAY)
@@ -146,9 +150,9 @@ def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
     total = float(rv.sum())
     if total < 1.0:
         return None
-    places = (rays.epi_mm + _BEYOND_MM[:, None]) * _directions_px(rays.spacing_mm)
-    places += np.reshape(rays.centre_px, (2, 1, 1))
-    touching = _sample(rv, places.astype(np.float32)).max(axis=0) >= 0.5
+    epi_px = rays.epi_mm * _directions_px(rays.spacing_mm) + np.reshape(rays.centre_px, (2, 1, 1))
+    beyond_px = (epi_px + _beyond_px(rays.spacing_mm)).astype(np.float32)
+    touching = _sample(rv, beyond_px).max(axis=0) >= 0.5
     arc = _longest_arc(touching)
     if arc is not None and arc[1] >= MIN_CONTACT_DEG:
         start, length = arc
@@ -261,6 +265,13 @@ def _directions_px(spacing_mm: tuple[float, float]) -> FloatArray:
 
 
 @lru_cache(maxsize=8)
+def _beyond_px(spacing_mm: tuple[float, float]) -> FloatArray:
+    """Pixels (x, y) from the epicardium to where the RV is looked for behind it, [2, samples, 360]."""
+    beyond: FloatArray = _BEYOND_MM[:, None] * _directions_px(spacing_mm)
+    return beyond
+
+
+@lru_cache(maxsize=8)
 def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> NDArray[np.float32]:
     """Pixels (x, y) from the centre to every sample, the outermost first, [2, steps, 360]."""
     radii_mm = np.arange(steps)[::-1, None] * (STEP * min(spacing_mm))
@@ -276,14 +287,10 @@ def _sample(values: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray
 
 def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
     """Start and length, in rays, of the longest run on the circle, gaps up to GAP_DEG bridged."""
-    turns = (np.flatnonzero(touching[1:] != touching[:-1]) + 1).tolist()
-    if touching[0]:
-        turns.insert(0, 0)
-    if touching[-1]:
-        turns.append(RAYS)
-    if not turns:
+    runs = [run.span() for run in _RUN.finditer(touching.tobytes())]
+    if not runs:
         return None
-    starts, ends = turns[::2], turns[1::2]
+    starts, ends = zip(*runs, strict=True)
     gaps = [after - end for end, after in zip(ends, [*starts[1:], starts[0] + RAYS], strict=True)]
     # Where it is bridged all the way round the circle is opened at its widest gap.
     breaks = [k for k, gap in enumerate(gaps) if gap > GAP_DEG] or [gaps.index(max(gaps))]

@@ -92,7 +92,8 @@ def read_mask(
         return NoVentricle("no LV cavity in this frame")
     whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
     # All that follows looks at the heart alone, but for the RV.
-    own, heart, piece = mask[:, window[0], window[1]], whole_heart[window], whole_piece[window]
+    own = np.ascontiguousarray(mask[:, window[0], window[1]])
+    heart, piece = whole_heart[window], whole_piece[window]
     cavity = _cut_out(own[Label.CAVITY], _grown(piece, 1))
     myocardium = _cut_out(own[Label.MYOCARDIUM], _grown(heart, 2))
     corner_px = window[1].start, window[0].start
