@@ -136,7 +136,7 @@ def rays_from_maps(
     away_x, away_y = (places_x - x) * spacing_mm[1], (places_y - y) * spacing_mm[0]
     away_mm2: FloatArray = away_y[:, None] ** 2 + away_x**2
     endo, epi = _edges_mm((cavity, cavity + myocardium), away_mm2, (x, y), spacing_mm)
-    areas = np.array([total, float(myocardium.sum())]) * pixel_mm2
+    areas = np.array([total * pixel_mm2, float(myocardium.sum()) * pixel_mm2])
     return Rays((corner_px[0] + x, corner_px[1] + y), spacing_mm, endo, np.maximum(epi, endo), areas)
 
 
@@ -222,7 +222,7 @@ def _edges_mm(
     step_mm = STEP * min(spacing_mm)
     border_mm, diagonal_mm = _border_mm(away_mm2.shape, centre, spacing_mm), math.hypot(*spacing_mm)
     centre_px = np.reshape(np.array(centre, dtype=np.float32), (2, 1, 1))
-    steps_out, within, beyond = [], [], []
+    outermost, places, within, beyond = [], [], [], []
     for values in maps:
         inner_mm, outer_mm = _band_mm(values, away_mm2, border_mm, diagonal_mm)
         first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last
@@ -230,13 +230,15 @@ def _edges_mm(
         grid = _ray_grid(spacing_mm, steps)[:, steps - end : steps - first]
         profiles = _sample(values, grid + centre_px)  # from the outermost sample inwards
         place = (profiles >= 0.5).argmax(axis=0)
-        steps_out.append(end - 1 - place)
+        outermost.append([end - 1])
+        places.append(place)
         within.append(profiles[place, _RAY])
         beyond.append(profiles[place - 1, _RAY])
     # Both maps at once, as these are small: a call takes longer than what it does.
     inner = np.array(within, dtype=np.float64)
     drop = np.maximum(inner - np.array(beyond, dtype=np.float64), 1e-6)
-    radius = (np.array(steps_out) + np.minimum((inner - 0.5) / drop, 1.0)) * step_mm
+    steps_out = np.array(outermost) - places
+    radius = (steps_out + np.minimum((inner - 0.5) / drop, 1.0)) * step_mm
     return np.where(inner >= 0.5, radius, 0.0)
 
 

@@ -86,10 +86,10 @@ def read_mask(
         mm_per_px: size of a view pixel.
         layout: M and N.
     """
-    inside = mask[Label.CAVITY] >= 0.5
-    whole_piece = _largest_piece(inside)
-    if whole_piece is None:
+    largest = _largest_piece(mask[Label.CAVITY] >= 0.5)
+    if largest is None:
         return NoVentricle("no LV cavity in this frame")
+    whole_piece, piece_share = largest
     whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
     # All that follows looks at the heart alone, but for the RV.
     own = np.ascontiguousarray(mask[:, window[0], window[1]])
@@ -118,7 +118,7 @@ def read_mask(
         closed=closed,
         confidence=confidence,
         entropy=-_mean(surprise.sum(axis=0), _grown(heart, NEAR_PX)),
-        other_share=1.0 - np.count_nonzero(piece) / np.count_nonzero(inside),
+        other_share=1.0 - piece_share,
     )
 
 
@@ -148,31 +148,31 @@ def _mean(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     return cv2.mean(values, inside.view(np.uint8))[0]
 
 
-def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """The largest connected piece of a mask; None of an empty one."""
-    area = np.count_nonzero(inside)
-    if not area:
+def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float] | None:
+    """The largest connected piece of a mask and its share of it; None of an empty one."""
+    total = np.count_nonzero(inside)
+    if not total:
         return None
-    first, _ = _piece_at(inside, int(inside.argmax()))
-    if 2 * np.count_nonzero(first) > area:  # as nearly always: no need to label and measure all of them
-        return first
+    first, area, _ = _piece_at(inside, int(inside.argmax()))
+    if 2 * area > total:  # as nearly always: no need to label and measure all of them
+        return first, area / total
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
-    largest: NDArray[np.bool_] = pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    return largest
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return pieces == 1 + areas.argmax(), float(areas.max()) / total
 
 
 def _piece_touching(
     inside: NDArray[np.bool_], seed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
-    """The connected piece of a mask that contains any of the seed, and the (rows, columns) near it."""
-    piece, (x, y, width, height) = _piece_at(inside | seed, int(seed.argmax()))
+    """The connected piece of a mask that contains a seed, and the (rows, columns) near it."""
+    piece, _, (x, y, width, height) = _piece_at(inside, int(seed.argmax()))
     near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
     return piece, near
 
 
-def _piece_at(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], Sequence[int]]:
-    """The connected piece of a mask at a flat index inside it, and its box (x, y, width, height)."""
+def _piece_at(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], int, Sequence[int]]:
+    """The connected piece of a mask at a flat index inside it, its area and its box (x, y, width, height)."""
     painted = inside.astype(np.uint8)
     row, column = divmod(place, inside.shape[1])
-    _, _, _, box = cv2.floodFill(painted, None, (column, row), _PAINT)
-    return painted == _PAINT, box
+    area, _, _, box = cv2.floodFill(painted, None, (column, row), _PAINT)
+    return painted == _PAINT, area, box
