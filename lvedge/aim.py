@@ -7,6 +7,7 @@ from slice to slice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -213,9 +214,9 @@ def off_middle_mm(reading: MaskReading, view: View) -> float:
     """Distance of the cavity's centroid from the view's middle, mm."""
     x, y = reading.rays.centre_px
     middle = (view.size_px - 1) / 2
-    return float(np.hypot(x - middle, y - middle)) * view.mm_per_px
+    return math.hypot(x - middle, y - middle) * view.mm_per_px
 
 
 def _distance_mm(a_px: tuple[float, float], b_px: tuple[float, float], frame: Frame) -> float:
     row_mm, column_mm = frame.spacing_mm
-    return float(np.hypot((a_px[0] - b_px[0]) * column_mm, (a_px[1] - b_px[1]) * row_mm))
+    return math.hypot((a_px[0] - b_px[0]) * column_mm, (a_px[1] - b_px[1]) * row_mm)

@@ -11,7 +11,7 @@ Three graphs make a bundle:
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -125,7 +125,7 @@ class State:
 
     def as_inputs(self) -> dict[str, Floats]:
         """Tensor name to array, as a graph takes it."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in STATE_NAMES}
 
 
 @dataclass(frozen=True)

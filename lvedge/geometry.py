@@ -16,8 +16,10 @@ Angles are degrees clockwise from "towards increasing columns" as the picture is
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -35,9 +37,12 @@ STEP = 0.25
 GRID_STEPS = 64
 """Samples by which the grid of rays that is kept grows."""
 
+_RUN = re.compile(b"\x01+")
+"""Rays that touch, in the bytes of an array of truths."""
+
 _RAY = np.arange(RAYS)
 _ANGLES = np.deg2rad(_RAY)
-_COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
+_DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _BEYOND_MM = np.arange(CONTACT_MM[0], CONTACT_MM[1] + 0.01, 0.5)
 """Where the RV is looked for behind the epicardium."""
 
@@ -81,7 +86,7 @@ class Rays:
     epi_mm: FloatArray
     areas_mm2: FloatArray
 
-    @property
+    @cached_property
     def wall_mm(self) -> FloatArray:
         """[360] wall thickness on each ray."""
         return self.epi_mm - self.endo_mm
@@ -105,7 +110,10 @@ class Rays:
 
 
 def rays_from_maps(
-    cavity: NDArray[np.float32], myocardium: NDArray[np.float32], spacing_mm: tuple[float, float]
+    cavity: NDArray[np.float32],
+    myocardium: NDArray[np.float32],
+    spacing_mm: tuple[float, float],
+    corner_px: tuple[int, int] = (0, 0),
 ) -> Rays | None:
     """The walls as a pair of maps shows them.
 
@@ -113,6 +121,7 @@ def rays_from_maps(
         cavity: [rows, columns] membership of the cavity, 0 .. 1 (a probability or a binary label).
         myocardium: [rows, columns] membership of the myocardium.
         spacing_mm: (row, column) spacing.
+        corner_px: pixel (x, y) at which the maps begin, where they are cut out of larger ones.
 
     Returns:
         The rays, or None where there is no cavity.
@@ -121,14 +130,14 @@ def rays_from_maps(
     total = float(cavity.sum())
     if total * pixel_mm2 <= 0.0:
         return None
-    centre = (
-        float(cavity.sum(axis=0) @ np.arange(cavity.shape[1])) / total,
-        float(cavity.sum(axis=1) @ np.arange(cavity.shape[0])) / total,
-    )
-    away_mm2 = _away_mm2(cavity.shape, centre, spacing_mm)
-    endo, epi = (_edge_mm(inside, away_mm2, centre, spacing_mm) for inside in (cavity, cavity + myocardium))
-    areas = np.array([total, float(myocardium.sum())]) * pixel_mm2
-    return Rays(centre, spacing_mm, endo, np.maximum(epi, endo), areas)
+    places_y, places_x = (np.arange(size) for size in cavity.shape)
+    x = float(cavity.sum(axis=0) @ places_x) / total
+    y = float(cavity.sum(axis=1) @ places_y) / total
+    away_x, away_y = (places_x - x) * spacing_mm[1], (places_y - y) * spacing_mm[0]
+    away_mm2: FloatArray = away_y[:, None] ** 2 + away_x**2
+    endo, epi = _edges_mm((cavity, cavity + myocardium), away_mm2, (x, y), spacing_mm)
+    areas = np.array([total * pixel_mm2, float(myocardium.sum()) * pixel_mm2])
+    return Rays((corner_px[0] + x, corner_px[1] + y), spacing_mm, endo, np.maximum(epi, endo), areas)
 
 
 def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
@@ -141,10 +150,9 @@ def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
     total = float(rv.sum())
     if total < 1.0:
         return None
-    distance = rays.epi_mm + _BEYOND_MM[:, None]
-    map_x = rays.centre_px[0] + distance * _COS / rays.spacing_mm[1]
-    map_y = rays.centre_px[1] + distance * _SIN / rays.spacing_mm[0]
-    touching = _sample(rv, map_x.astype(np.float32), map_y.astype(np.float32)).max(axis=0) >= 0.5
+    epi_px = rays.epi_mm * _directions_px(rays.spacing_mm) + np.reshape(rays.centre_px, (2, 1, 1))
+    beyond_px = (epi_px + _beyond_px(rays.spacing_mm)).astype(np.float32)
+    touching = _sample(rv, beyond_px).max(axis=0) >= 0.5
     arc = _longest_arc(touching)
     if arc is not None and arc[1] >= MIN_CONTACT_DEG:
         start, length = arc
@@ -166,15 +174,9 @@ def indices_from_rays(
         layout: M and N.
         mirrored: the picture shows AS counter-clockwise of mid-septum, against the radiological view.
     """
-    per_sector = RAYS // layout.sectors
-    rays_used = layout.sectors * per_sector
-    offsets = (np.arange(rays_used, dtype=np.float64) + 0.5) * (360.0 / rays_used)
-    around: FloatArray = septum_deg + offsets if mirrored else septum_deg - offsets
-    at = _between_rays(around)
-    wall, endo = (
-        _at_angles(on_rays, at).reshape(layout.sectors, per_sector).mean(axis=1)
-        for on_rays in (rays.wall_mm, rays.endo_mm)
-    )
+    offsets = _sector_offsets_deg(layout.sectors)
+    around = septum_deg + offsets if mirrored else septum_deg - offsets
+    wall, endo = _at_angles(np.array([rays.wall_mm, rays.endo_mm]), around).mean(axis=2)
     half = layout.sectors // 2
     dims = endo[: layout.diameters] + endo[half : half + layout.diameters]
     return Indices(np.concatenate([wall, dims, rays.areas_mm2]), layout)
@@ -203,120 +205,116 @@ def angle_between_deg(a_deg: float, b_deg: float) -> float:
     return float((a_deg - b_deg + 180.0) % 360.0 - 180.0)
 
 
-def _edge_mm(
-    values: NDArray[np.float32],
+def _edges_mm(
+    maps: Sequence[NDArray[np.float32]],
     away_mm2: FloatArray,
     centre: tuple[float, float],
     spacing_mm: tuple[float, float],
 ) -> FloatArray:
-    """Radius of the outermost 0.5-crossing on each ray, [360] mm; sampled only where one can be."""
+    """Radius of each map's outermost 0.5-crossing on each ray, [maps, 360] mm; 0 where one never reaches 0.5.
+
+    Args:
+        maps: [rows, columns] each.
+        away_mm2: [rows, columns] squared distance of every pixel from the centre.
+        centre: (x, y), pixels.
+        spacing_mm: (row, column) spacing.
+    """
     step_mm = STEP * min(spacing_mm)
-    inner_mm, outer_mm = _band_mm(values, away_mm2, centre, spacing_mm)
-    first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last crossing
-    steps = -(-end // GRID_STEPS) * GRID_STEPS
-    grid_x, grid_y = _ray_grid(spacing_mm, steps)
-    band = slice(steps - end, steps - first)
-    map_x = grid_x[band] + np.float32(centre[0])
-    map_y = grid_y[band] + np.float32(centre[1])
-    return _outermost_crossing(_sample(values, map_x, map_y), end - 1, step_mm)
-
-
-def _away_mm2(
-    shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]
-) -> FloatArray:
-    """Squared distance of every pixel from the centre, [rows, columns]."""
-    away_x = (np.arange(shape[1]) - centre[0]) * spacing_mm[1]
-    away_y = (np.arange(shape[0]) - centre[1]) * spacing_mm[0]
-    away: FloatArray = away_y[:, None] ** 2 + away_x**2
-    return away
+    border_mm, diagonal_mm = _border_mm(away_mm2.shape, centre, spacing_mm), math.hypot(*spacing_mm)
+    centre_px = np.reshape(np.array(centre, dtype=np.float32), (2, 1, 1))
+    outermost, places, within, beyond = [], [], [], []
+    for values in maps:
+        inner_mm, outer_mm = _band_mm(values, away_mm2, border_mm, diagonal_mm)
+        first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last
+        steps = -(-end // GRID_STEPS) * GRID_STEPS
+        grid = _ray_grid(spacing_mm, steps)[:, steps - end : steps - first]
+        profiles = _sample(values, grid + centre_px)  # from the outermost sample inwards
+        place = (profiles >= 0.5).argmax(axis=0)
+        outermost.append([end - 1])
+        places.append(place)
+        within.append(profiles[place, _RAY])
+        beyond.append(profiles[place - 1, _RAY])
+    # Both maps at once, as these are small: a call takes longer than what it does.
+    inner = np.array(within, dtype=np.float64)
+    drop = np.maximum(inner - np.array(beyond, dtype=np.float64), 1e-6)
+    steps_out = np.array(outermost) - places
+    radius = (steps_out + np.minimum((inner - 0.5) / drop, 1.0)) * step_mm
+    return np.where(inner >= 0.5, radius, 0.0)
 
 
 def _band_mm(
-    values: NDArray[np.float32],
-    away_mm2: FloatArray,
-    centre: tuple[float, float],
-    spacing_mm: tuple[float, float],
+    values: NDArray[np.float32], away_mm2: FloatArray, border_mm: float, diagonal_mm: float
 ) -> tuple[float, float]:
     """Distances from the centre between which values, also between the pixels, can cross 0.5."""
     inside = (values >= 0.5).view(np.uint8)
     outer_mm2 = cv2.minMaxLoc(away_mm2, inside)[1]  # 0 where nothing is inside
-    inner_mm = _border_mm(values.shape, centre, spacing_mm)  # outside of the maps there is nothing
-    if not inside.all():
-        inner_mm = min(inner_mm, math.sqrt(cv2.minMaxLoc(away_mm2, 1 - inside)[0]))
-    diagonal = math.hypot(*spacing_mm)
-    return max(inner_mm - diagonal, 0.0), math.sqrt(outer_mm2) + diagonal
+    inner_mm2 = cv2.minMaxLoc(away_mm2, inside ^ 1)[0]  # 0 where nothing is outside
+    inner_mm = min(math.sqrt(inner_mm2), border_mm)  # outside of the maps there is nothing
+    return max(inner_mm - diagonal_mm, 0.0), math.sqrt(outer_mm2) + diagonal_mm
 
 
 def _border_mm(shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: tuple[float, float]) -> float:
     """Distance from the centre to the nearest row or column beyond the maps."""
-    return min(
-        (min(at, size - 1 - at) + 1.0) * mm
-        for at, size, mm in zip(centre, shape[::-1], spacing_mm[::-1], strict=True)
-    )
+    (rows, columns), (x, y), (row_mm, column_mm) = shape, centre, spacing_mm
+    return min(min(x + 1.0, columns - x) * column_mm, min(y + 1.0, rows - y) * row_mm)
 
 
 @lru_cache(maxsize=8)
-def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pixels (x, y) from the centre to every sample, the outermost first, each [steps, 360]."""
-    radii_mm = np.arange(steps)[::-1] * (STEP * min(spacing_mm))
-    x, y = np.outer(radii_mm, _COS / spacing_mm[1]), np.outer(radii_mm, _SIN / spacing_mm[0])
-    return x.astype(np.float32), y.astype(np.float32)
+def _directions_px(spacing_mm: tuple[float, float]) -> FloatArray:
+    """Pixels (x, y) that each ray goes in a millimetre, [2, 1, 360]."""
+    directions: FloatArray = (_DIRECTIONS / np.array(spacing_mm[::-1])[:, None])[:, None]
+    return directions
 
 
-def _sample(
-    values: NDArray[np.float32], map_x: NDArray[np.float32], map_y: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    sampled = cv2.remap(
-        values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
-    )
+@lru_cache(maxsize=8)
+def _beyond_px(spacing_mm: tuple[float, float]) -> FloatArray:
+    """Pixels (x, y) from the epicardium to where the RV is looked for behind it, [2, samples, 360]."""
+    beyond: FloatArray = _BEYOND_MM[:, None] * _directions_px(spacing_mm)
+    return beyond
+
+
+@lru_cache(maxsize=8)
+def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> NDArray[np.float32]:
+    """Pixels (x, y) from the centre to every sample, the outermost first, [2, steps, 360]."""
+    radii_mm = np.arange(steps)[::-1, None] * (STEP * min(spacing_mm))
+    return (radii_mm * _directions_px(spacing_mm)).astype(np.float32)
+
+
+def _sample(values: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values between the pixels, bilinear, 0 beyond the map: [...] at places (x, y) [2, ...]."""
+    x, y = places
+    sampled = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0)
     return np.asarray(sampled, dtype=np.float32)
-
-
-def _outermost_crossing(profiles: NDArray[np.float32], outermost: int, step_mm: float) -> FloatArray:
-    """Radius of the outermost 0.5-crossing on each ray, 0 where one never reaches 0.5.
-
-    Args:
-        profiles: [samples, rays], from the outermost inwards.
-        outermost: step of the first sample.
-        step_mm: between two samples.
-    """
-    place = (profiles >= 0.5).argmax(axis=0)
-    within = profiles[place, _RAY].astype(float)
-    beyond = profiles[np.maximum(place - 1, 0), _RAY].astype(float)
-    drop = np.maximum(within - beyond, 1e-6)
-    radius = (outermost - place + np.minimum((within - 0.5) / drop, 1.0)) * step_mm
-    return np.where(within >= 0.5, radius, 0.0)
 
 
 def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
     """Start and length, in rays, of the longest run on the circle, gaps up to GAP_DEG bridged."""
-    hits: list[int] = np.flatnonzero(touching).tolist()
-    if len(hits) == RAYS:
-        return 0, RAYS
-    if not hits:
+    runs = [run.span() for run in _RUN.finditer(touching.tobytes())]
+    if not runs:
         return None
-    gaps = [after - before - 1 for before, after in zip(hits, [*hits[1:], hits[0] + RAYS], strict=True)]
+    starts, ends = zip(*runs, strict=True)
+    gaps = [after - end for end, after in zip(ends, [*starts[1:], starts[0] + RAYS], strict=True)]
     # Where it is bridged all the way round the circle is opened at its widest gap.
     breaks = [k for k, gap in enumerate(gaps) if gap > GAP_DEG] or [gaps.index(max(gaps))]
-    starts = [hits[(k + 1) % len(hits)] for k in (breaks[-1], *breaks[:-1])]
-    arcs = [(start, (hits[k] - start) % RAYS + 1) for start, k in zip(starts, breaks, strict=True)]
+    heads = [starts[(k + 1) % len(starts)] for k in (breaks[-1], *breaks[:-1])]
+    arcs = [(head, (ends[k] - 1 - head) % RAYS + 1) for head, k in zip(heads, breaks, strict=True)]
     return max(arcs, key=lambda arc: arc[1])
 
 
-def _between_rays(
-    angles_deg: FloatArray,
-) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """For each angle the rays before and behind it, and its share of the way between them."""
+@lru_cache(maxsize=8)
+def _sector_offsets_deg(sectors: int) -> FloatArray:
+    """Angles from mid-septum at which the rays of each sector are read, [sectors, rays a sector]."""
+    rays_used = sectors * (RAYS // sectors)
+    offsets = (np.arange(rays_used, dtype=np.float64) + 0.5) * (360.0 / rays_used)
+    return offsets.reshape(sectors, -1)
+
+
+def _at_angles(on_rays: FloatArray, angles_deg: FloatArray) -> FloatArray:
+    """Values on the rays, [..., 360], linearly interpolated at any angles."""
     position = angles_deg % RAYS
     below = position.astype(np.intp)
     share = position - below
-    return below % RAYS, (below + 1) % RAYS, share
-
-
-def _at_angles(
-    values: FloatArray, between: tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
-) -> FloatArray:
-    """Values on the rays, linearly interpolated at angles between them."""
-    before, behind, share = between
-    interpolated: FloatArray = values[before] * (1 - share) + values[behind] * share
+    before = on_rays.take(below, axis=-1, mode="wrap")
+    behind = on_rays.take(below + 1, axis=-1, mode="wrap")
+    interpolated: FloatArray = before * (1 - share) + behind * share
     return interpolated

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +18,7 @@ from lvedge.aim import Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
 from lvedge.beat import Beat, BeatTracker, cycle_from_measurements
 from lvedge.contract import Calls, Floats, State, StepCall, Stepper, run_calls
 from lvedge.frame import Frame
-from lvedge.indices import Indices, Phase
+from lvedge.indices import FloatArray, IndexLayout, Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel, quality_features
 from lvedge.reading import MaskReading, NoVentricle, centre_in_source, read_mask, septum_in_source
@@ -178,29 +179,26 @@ class SliceMeasurer:
         if seen is None:
             return Measurement(frame=frame, measured=False, reason=NO_HEART, mode=mode)
         view, reading = seen.aim.view, seen.reading
-        blank = Measurement(frame=frame, measured=False, mode=mode, view=view, latency_ms=seen.latency_ms)
         if isinstance(reading, NoVentricle):
-            return replace(blank, reason=reading.reason)
+            return _refused(seen, mode, reading.reason)
         drift_mm = off_middle_mm(reading, view)
         if drift_mm > DRIFT_MM:
-            return replace(
-                blank, reason=f"the cavity lies {drift_mm:.0f} mm from where the heart was located"
-            )
+            return _refused(seen, mode, f"the cavity lies {drift_mm:.0f} mm from where the heart was located")
         layout = self._stepper.shapes.layout
-        values_px = np.maximum(seen.indices.astype(np.float64), 0.0)
-        indices = Indices(values_px * view.mm_per_px ** layout.unit_power(), layout)
+        indices = Indices(np.maximum(seen.indices, 0.0) * _units_mm(layout, view.mm_per_px), layout)
         features = quality_features(indices, reading, self._previous, frame)
         presence = self._quality.presence
         if presence is not None and presence.rejects(features):
-            return replace(blank, reason=UNLIKELY)
+            return _refused(seen, mode, UNLIKELY)
         quality = self._quality.quality(features)
         self._previous = indices
         septum_deg = septum_in_source(reading, view)
         self._note(frame, seen.aim, reading, septum_deg)
         p_systole = float(seen.phase[1])
-        return replace(
-            blank,
+        return Measurement(
+            frame=frame,
             measured=True,
+            mode=mode,
             indices=indices,
             geometric=reading.indices,
             phase=Phase.from_probability(p_systole),
@@ -208,9 +206,11 @@ class SliceMeasurer:
             phase_settled=settled,
             quality=quality,
             wall_max_mm=reading.rays.wall_max_mm,
+            view=view,
             septum_deg=septum_deg,
             septum_inferred=reading.septum is None and seen.aim.inferred,
             mask=seen.mask,
+            latency_ms=seen.latency_ms,
         )
 
     def _note(self, frame: Frame, aim: Aim, reading: MaskReading, septum_deg: float) -> None:
@@ -220,3 +220,22 @@ class SliceMeasurer:
         )
         if reading.septum is not None:
             self._stack.septa_deg[frame.slice_index] = septum_deg
+
+
+def _refused(seen: _Seen, mode: Mode, reason: str) -> Measurement:
+    """A frame that was looked at and shows no LV."""
+    return Measurement(
+        frame=seen.frame,
+        measured=False,
+        reason=reason,
+        mode=mode,
+        view=seen.aim.view,
+        latency_ms=seen.latency_ms,
+    )
+
+
+@lru_cache(maxsize=8)
+def _units_mm(layout: IndexLayout, mm_per_px: float) -> FloatArray:
+    """One in view pixels or square view pixels, in mm or mm², for each value, [L]."""
+    units: FloatArray = mm_per_px ** layout.unit_power()
+    return units

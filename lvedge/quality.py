@@ -61,13 +61,15 @@ def quality_features(
         frame: what was measured.
     """
     # A handful of numbers: as Python's own they take a third of the time.
-    apart = np.abs(regressed.vector - reading.indices.vector).tolist()
-    layout, walls = regressed.layout, reading.indices.rwt_mm.tolist()
+    layout, reported, drawn = regressed.layout, regressed.vector.tolist(), reading.indices.vector.tolist()
+    apart = [abs(a - b) for a, b in zip(reported, drawn, strict=True)]
+    walls = drawn[layout.rwt]
     mean_mm = sum(walls) / len(walls)
     deviation_mm = math.sqrt(sum((wall - mean_mm) ** 2 for wall in walls) / len(walls))
     jump = 0.0
     if previous is not None:
-        jump = sum(map(abs, (regressed.rwt_mm - previous.rwt_mm).tolist())) / len(walls) / 3.0
+        before = previous.rwt_mm.tolist()
+        jump = sum(abs(a - b) for a, b in zip(reported[layout.rwt], before, strict=True)) / len(walls) / 3.0
     return np.array(
         [
             max(apart[layout.rwt]) / 3.0,
@@ -78,7 +80,7 @@ def quality_features(
             1.0 - reading.closed,
             reading.other_share,
             float(reading.septum is None),
-            math.exp(-float(reading.indices.areas_mm2[0]) / 300.0),
+            math.exp(-drawn[layout.areas][0] / 300.0),
             math.exp(-min(walls) / 3.0),
             deviation_mm / max(mean_mm, 1.0),
             towards_end(frame),

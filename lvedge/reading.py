@@ -6,7 +6,8 @@ shows an LV at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ NEAR_PX = 4
 """How far around the LV the labels' entropy is looked at, view pixels."""
 
 
+_PAINT = 2
+"""What a filled piece is painted with, over 0 and 1."""
 _SQUARES = {pixels: np.ones((2 * pixels + 1,) * 2, np.uint8) for pixels in (1, 2, NEAR_PX)}
 
 
@@ -83,16 +86,18 @@ def read_mask(
         mm_per_px: size of a view pixel.
         layout: M and N.
     """
-    inside = mask[Label.CAVITY] >= 0.5
-    whole_piece = _largest_piece(inside)
-    if whole_piece is None:
+    largest = _largest_piece(mask[Label.CAVITY] >= 0.5)
+    if largest is None:
         return NoVentricle("no LV cavity in this frame")
+    whole_piece, piece_share = largest
     whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
     # All that follows looks at the heart alone, but for the RV.
-    own, heart, piece = mask[:, window[0], window[1]], whole_heart[window], whole_piece[window]
-    cavity = np.where(_grown(piece, 1), own[Label.CAVITY], np.float32(0.0))
-    myocardium = np.where(_grown(heart, 2), own[Label.MYOCARDIUM], np.float32(0.0))
-    rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px))
+    own = np.ascontiguousarray(mask[:, window[0], window[1]])
+    heart, piece = whole_heart[window], whole_piece[window]
+    cavity = _cut_out(own[Label.CAVITY], _grown(piece, 1))
+    myocardium = _cut_out(own[Label.MYOCARDIUM], _grown(heart, 2))
+    corner_px = window[1].start, window[0].start
+    rays = rays_from_maps(cavity, myocardium, (mm_per_px, mm_per_px), corner_px)
     if rays is None or rays.areas_mm2[0] < MIN_CAVITY_MM2:
         return NoVentricle(f"the cavity is smaller than {MIN_CAVITY_MM2:.0f} mm²")
     if rays.areas_mm2[1] < MIN_WALL_MM2:
@@ -100,29 +105,26 @@ def read_mask(
     closed = np.count_nonzero(rays.wall_mm >= WALL_SEEN_MM) / rays.wall_mm.size
     if closed < MIN_CLOSED:
         return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
-    confidence = float(own[1:].max(axis=0)[heart].mean())
+    confidence = _mean(own[1:].max(axis=0), heart)
     if confidence < MIN_CONFIDENCE:
         return NoVentricle("the picture shows no clear LV")
-    x, y = rays.centre_px
-    rays = replace(rays, centre_px=(x + window[1].start, y + window[0].start))
     septum = septum_from_map(rays, mask[Label.RV])
     direction = septum.direction_deg if septum is not None else SEPTUM_IN_VIEW_DEG
-    entropy = -(own * np.log(np.maximum(own, np.float32(1e-6)))).sum(axis=0)
+    surprise = own * cv2.log(np.maximum(own, np.float32(1e-6)))
     return MaskReading(
         rays=rays,
         septum=septum,
         indices=indices_from_rays(rays, direction, layout),
         closed=closed,
         confidence=confidence,
-        entropy=float(entropy[_grown(heart, NEAR_PX)].mean()),
-        other_share=1.0 - np.count_nonzero(piece) / np.count_nonzero(inside),
+        entropy=-_mean(surprise.sum(axis=0), _grown(heart, NEAR_PX)),
+        other_share=1.0 - piece_share,
     )
 
 
 def centre_in_source(reading: MaskReading, view: View) -> tuple[float, float]:
     """The cavity's centroid in source pixels (x, y)."""
-    x, y = view.points_in_source(np.array([reading.rays.centre_px]))[0]
-    return float(x), float(y)
+    return view.point_in_source(*reading.rays.centre_px)
 
 
 def septum_in_source(reading: MaskReading, view: View) -> float:
@@ -136,20 +138,41 @@ def _grown(inside: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return cv2.dilate(inside.view(np.uint8), _SQUARES[pixels]).view(np.bool_)
 
 
-def _largest_piece(inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
-    if count < 2:
+def _cut_out(values: Mask, inside: NDArray[np.bool_]) -> Mask:
+    """Values inside a mask, 0 outside."""
+    return np.asarray(cv2.copyTo(values, inside.view(np.uint8)), dtype=np.float32)
+
+
+def _mean(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """The mean of the values inside a mask."""
+    return cv2.mean(values, inside.view(np.uint8))[0]
+
+
+def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float] | None:
+    """The largest connected piece of a mask and its share of it; None of an empty one."""
+    total = np.count_nonzero(inside)
+    if not total:
         return None
-    largest: NDArray[np.bool_] = pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    return largest
+    first, area, _ = _piece_at(inside, int(inside.argmax()))
+    if 2 * area > total:  # as nearly always: no need to label and measure all of them
+        return first, area / total
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return pieces == 1 + areas.argmax(), float(areas.max()) / total
 
 
 def _piece_touching(
     inside: NDArray[np.bool_], seed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
-    """The connected piece of a mask that contains any of the seed, and the (rows, columns) near it."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats((inside | seed).view(np.uint8), connectivity=4)
-    number = pieces.flat[seed.argmax()]
-    x, y, width, height = stats[number, :4].tolist()
+    """The connected piece of a mask that contains a seed, and the (rows, columns) near it."""
+    piece, _, (x, y, width, height) = _piece_at(inside, int(seed.argmax()))
     near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
-    return pieces == number, near
+    return piece, near
+
+
+def _piece_at(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], int, Sequence[int]]:
+    """The connected piece of a mask at a flat index inside it, its area and its box (x, y, width, height)."""
+    painted = inside.astype(np.uint8)
+    row, column = divmod(place, inside.shape[1])
+    area, _, _, box = cv2.floodFill(painted, None, (column, row), _PAINT)
+    return painted == _PAINT, area, box

@@ -108,6 +108,11 @@ class View:
         points: NDArray[np.float64] = points_px @ self.to_source[:, :2].T + self.to_source[:, 2]
         return points
 
+    def point_in_source(self, x: float, y: float) -> tuple[float, float]:
+        """One view pixel as a source pixel (x, y): ``points_in_source`` is for many."""
+        (x_by_x, x_by_y, x_at_0), (y_by_x, y_by_y, y_at_0) = self.to_source.tolist()
+        return x_by_x * x + x_by_y * y + x_at_0, y_by_x * x + y_by_y * y + y_at_0
+
     def points_in_view(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Source pixels [n, 2] (x, y) as view pixels [n, 2]."""
         points: NDArray[np.float64] = points_px @ self.from_source[:, :2].T + self.from_source[:, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 
 from lvedge.casetable.entry import Entry, read_entry
@@ -22,6 +22,9 @@ AGE_UNKNOWN_NOTE = "Limits of adults; the age is unknown."
 UNDER_AGE_NOTE = "Limits of adults; this person is under 18."
 LEVEL_UNKNOWN_NOTE = "Holds for mid-ventricular slices; the level of this slice is unknown."
 SEX_UNKNOWN_NOTE = "The sex is unknown: rules for women or for men were left out."
+
+ENTRIES_KEPT = 256
+"""Rules that are kept as they were last read: the frames of a slice meet the same few."""
 
 LEVELS = ("mid", "basal_or_apical", "unknown")
 
@@ -51,7 +54,7 @@ class RuleSet:
 
     def __init__(self, connection: sqlite3.Connection, scope: Scope, layout: IndexLayout) -> None:
         self._trees = RuleTrees(connection, scope)
-        self._entry = partial(read_entry, connection)
+        self._entry = lru_cache(maxsize=ENTRIES_KEPT)(partial(read_entry, connection))
         fallbacks = [
             read_rule(connection, number, layout)
             for (number,) in connection.execute("SELECT rule FROM rule_fallback ORDER BY rule").fetchall()

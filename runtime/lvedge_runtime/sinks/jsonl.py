@@ -31,6 +31,7 @@ class JsonLinesSink(BaseSink):
         self._path = Path(target)
         self._file: TextFile | None = None
         self._owned = target != STANDARD_OUTPUT
+        self._encoder = json.JSONEncoder(ensure_ascii=not self._owned, allow_nan=False)
         if not self._owned:
             self._file = sys.stdout
             return
@@ -51,7 +52,7 @@ class JsonLinesSink(BaseSink):
         record = record_of(item, self._context.engine, self._context.bundle_label)
         if self._context.streams:
             record = record_of_stream(record, stream)
-        line = json.dumps(record, ensure_ascii=not self._owned, allow_nan=False) + "\n"
+        line = self._encoder.encode(record) + "\n"
         try:
             self._file.write(line)
             self._file.flush()

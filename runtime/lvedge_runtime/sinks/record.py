@@ -41,11 +41,8 @@ def indices_record(indices: Indices | None) -> Record:
     """The keys ``rwt_mm`` [M], ``dims_mm`` [N] and ``areas_mm2`` [2], each None where none exist."""
     if indices is None:
         return {"rwt_mm": None, "dims_mm": None, "areas_mm2": None}
-    return {
-        "rwt_mm": numbers(indices.rwt_mm),
-        "dims_mm": numbers(indices.dims_mm),
-        "areas_mm2": numbers(indices.areas_mm2),
-    }
+    layout, values = indices.layout, [number(value) for value in indices.vector.tolist()]
+    return {"rwt_mm": values[layout.rwt], "dims_mm": values[layout.dims], "areas_mm2": values[layout.areas]}
 
 
 def finding_record(finding: Finding | None) -> Record | None:

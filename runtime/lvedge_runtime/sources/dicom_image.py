@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,11 @@ class Image:
     def series_uid(self) -> str:
         return self.header.text("SeriesInstanceUID")
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return self.header.whole("Rows")
 
-    @property
+    @cached_property
     def columns(self) -> int:
         return self.header.whole("Columns")
 

@@ -47,12 +47,13 @@ def grey_from_array(array: NDArray[Any]) -> Pixels:
     fault = size_fault(array.shape[0], array.shape[1])
     if fault:
         raise SourceError(fault)
+    if array.dtype.kind != "f":
+        return np.ascontiguousarray(array, dtype=np.float32)
     with np.errstate(over="ignore"):
         pixels: Pixels = np.ascontiguousarray(array, dtype=np.float32)
-    if array.dtype.kind == "f":
-        bad = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
-        if bad:
-            raise SourceError(f"{bad} of {pixels.size} values are not finite (NaN or infinite)")
+    bad = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
+    if bad:
+        raise SourceError(f"{bad} of {pixels.size} values are not finite (NaN or infinite)")
     return pixels
 
 
