@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from peers import QUICK, ask, program, receiver, written
 from reception_room import by_series, in_folder, results
 
 from lvedge.errors import SourceError, UsageError
-from lvedge.frame import Rejected
+from lvedge.frame import Frame, Rejected
 from lvedge_runtime.config import Config, config_from_file
 from lvedge_runtime.sources import SourceOptions, open_source
 
@@ -69,6 +70,28 @@ def test_several_associations_at_once(tmp_path: Path) -> None:
         items = there.stopped()
     together = results(in_folder(tmp_path / "together", [d for uid in uids for d in ge(uid)]))
     assert by_series(results(items)) == by_series(together)
+
+
+def test_a_scanner_does_not_wait_for_the_whole_stack_of_another(tmp_path: Path) -> None:
+    first, second = ge("1.2.840.113619.2.1"), ge("1.2.840.113619.2.2")[:3]
+    (tmp_path / "receiver.toml").write_text("[dicom]\nseries_s = 0.5\ngap_s = 3600\n")
+    options = SourceOptions(config=config_from_file(tmp_path / "receiver.toml"))
+    with open_source("dicom://127.0.0.1:0", options) as source:
+        send = ("storescu", "-aec", "LVEDGE", "+sd", "127.0.0.1", source.port)
+        items = (item for item in source if isinstance(item, Frame))
+        assert ask(*send, written(tmp_path / "first", first)).returncode == 0
+        arrived = list(islice(items, len(first)))
+        assert all(frame.provisional for frame in arrived)
+        begun = next(items)
+        assert not begun.provisional
+        assert ask(*send, written(tmp_path / "second", second)).returncode == 0
+        rest = list(islice(items, len(first) - 1 + len(second)))
+    # One arrival for a frame of the stack; the first alone does not tell whether it is of a cine.
+    assert sum(frame.provisional for frame in rest[: 2 * len(second)]) == len(second)
+    of_the_first = [frame for frame in (begun, *rest) if frame.series == begun.series]
+    assert [(f.slice_index, f.frame_index) for f in of_the_first] == [
+        (place, phase) for place in range(3) for phase in range(12)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ class ReceiverSource(BaseSource):
         self._uri = uri
         self._shelf: Keeper | None = None
         self._stopped = False
+        self._last = time.monotonic()
+        """When something came last."""
 
     def __enter__(self) -> ReceiverSource:
         limits = self.settings.limits
@@ -143,7 +145,7 @@ class ReceiverSource(BaseSource):
         if self._replay is not None:
             for kept in self._replay.undelivered():
                 yield from self._safely(self._taken(kept))
-        last = time.monotonic()
+        self._last = time.monotonic()
         while True:
             self.options.turned()
             if self._stopped:
@@ -151,16 +153,16 @@ class ReceiverSource(BaseSource):
                 self._listener.__exit__(None, None, None)
             arrival = self._next()
             if arrival is not None:
-                last = arrival.at
+                self._last = arrival.at
                 yield from self._safely(self._taken(arrival))
                 continue
             # Nothing waits: only now can anything be said to be missing.
             now = time.monotonic()
-            if self._is_over(now, last):
+            if self._is_over(now):
                 yield from self._safely(self._reception.finish())
                 return
             yield from self._safely(self._reception.step_over(now))
-            yield from self._safely(self._reception.complete(now))
+            yield from self._safely(self._by_turns(self._reception.complete(now)))
             self._reception.forget(now)
             if self._replay is not None and self._replay.is_due(now):
                 yield Receipt("")
@@ -171,6 +173,16 @@ class ReceiverSource(BaseSource):
             for earlier in self._replay.delivered(arrival.series):
                 yield from self._reception.take(earlier)
         yield from self._reception.take(arrival)
+
+    def _by_turns(self, whole: Iterator[Given]) -> Iterator[Given]:
+        """A whole series, and for each of its frames one arrival: no scanner waits for another's stack."""
+        for given in whole:
+            yield given
+            if not isinstance(given, Frame) or self._intake.queue.empty():
+                continue
+            arrival = self._intake.queue.get_nowait()
+            self._last = arrival.at
+            yield from self._safely(self._taken(arrival))
 
     def _safely(self, items: Iterator[Given]) -> Iterator[Given]:
         """The items; whatever an instance does to us, the next one is measured."""
@@ -196,10 +208,10 @@ class ReceiverSource(BaseSource):
         except Empty:
             return None
 
-    def _is_over(self, now: float, last: float) -> bool:
+    def _is_over(self, now: float) -> bool:
         if self._stopped:
             return self._intake.queue.empty()
-        idle = now >= last + self._idle_s and not self._listener.open_associations
+        idle = now >= self._last + self._idle_s and not self._listener.open_associations
         return idle and self._intake.queue.empty()
 
 
