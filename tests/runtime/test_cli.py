@@ -18,7 +18,7 @@ from lvedge.contract import ContractShapes, ReplayResult, State, StepResult
 from lvedge.errors import SourceError
 from lvedge.frame import Rejected, Subject
 from lvedge.indices import IndexLayout
-from lvedge_runtime import cli
+from lvedge_runtime import cli, opening
 from lvedge_runtime.demo import DEMO_PHASES, DEMO_SLICES
 from lvedge_runtime.engines import ENGINES, PassedOver
 from lvedge_runtime.sinks import RunContext
@@ -34,12 +34,12 @@ def play(monkeypatch) -> Callable[[Iterable[object]], None]:
 
     def play_items(items: Iterable[object]) -> None:
         @contextmanager
-        def opened(*_arguments) -> Iterator[cli.Opened]:
+        def opened(*_arguments) -> Iterator[opening.Opened]:
             numbered = ((0, item) for item in items)
             context = RunContext("onnxruntime", "default", "1.2")
-            yield cli.Opened({0: BaseSource(SourceOptions())}, numbered, [cli.Tally()], context)
+            yield opening.Opened({0: BaseSource(SourceOptions())}, numbered, [opening.Tally()], context)
 
-        monkeypatch.setattr(cli, "_opened", opened)
+        monkeypatch.setattr(cli, "opened", opened)
 
     return play_items
 
@@ -108,7 +108,7 @@ def test_what_is_said_of_source_and_person_reaches_the_source():
     options = cli.build_parser().parse_args(
         ["--stream=x", "--spacing-mm=1.4,1.5", "--sex=F", "--age=52", "--bsa=1.75", "--series=cine"]
     )
-    source_options = cli._source_options(options)
+    source_options = opening._source_options(options)
     assert source_options.spacing_mm == (1.4, 1.5)
     assert source_options.subject == Subject("F", 52.0, 1.75)
     assert source_options.series == "cine"
@@ -407,7 +407,7 @@ def test_a_case_table_for_other_values_is_refused(capsys, monkeypatch, ring):
     other = ExitStack()
     other.layout = IndexLayout(4, 2)
     other.callback(closed.append, True)
-    monkeypatch.setattr(cli, "_cases", lambda _options: other)
+    monkeypatch.setattr(opening, "_cases", lambda _options: other)
     assert run("--stream", "--quiet") == 2
     assert closed == [True]
     assert (
