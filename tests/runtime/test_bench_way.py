@@ -256,7 +256,7 @@ def test_an_engine_that_is_not_here_is_told_and_left_out(tiny_bundle_file: Path,
 class Elsewhere(Engine):
     """An engine that this machine does not have."""
 
-    def __init__(self, bundle: Bundle, _threads: int) -> None:
+    def __init__(self, bundle: Bundle, _threads: int, _streams: int) -> None:
         super().__init__(bundle, 0)
 
 
