@@ -145,7 +145,8 @@ def _opened(plan: Plan) -> Iterator[tuple[Bundle, OpenSource, Rig, str]]:
 
     with ExitStack() as things:
         folder = Path(things.enter_context(TemporaryDirectory(prefix="lvedge-bench-")))
-        engine = things.enter_context(open_engine(bundle, plan.engine, plan.threads[0]))
+        at_once = max(plan.batches) if "together" in plan.sections else 1
+        engine = things.enter_context(open_engine(bundle, plan.engine, plan.threads[0], at_once))
         cases = None
         if plan.cases is not None or has_case_table():
             cases = things.enter_context(open_case_table(plan.cases))

@@ -151,7 +151,7 @@ def step_cases(
         for name in engines:
             for count in threads:
                 try:
-                    engine = opened.enter_context(open_engine(bundle, name, count))
+                    engine = opened.enter_context(open_engine(bundle, name, count, max(batches)))
                     expected = _played_alone(engine, clip)
                 except EngineError as err:
                     absent[name] = str(err)
