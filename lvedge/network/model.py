@@ -71,10 +71,14 @@ class LeftVentricleNetwork(nn.Module):
     def perceive(self, frame: Tensor) -> FrameOutput:  # [B, 1, S, S]
         """A frame through the segmentation and the convolution layer."""
         feature_map, mask_logits = self.segmentation(frame)
+        return self.read(mask_logits, self.convolution(feature_map))
+
+    def read(self, mask_logits: Tensor, vector: Tensor) -> FrameOutput:  # [B, 4, S, S], [B, V]
+        """What both layers have found, as one feature vector beside its geometry."""
         drawn, septum, geometry = self.polar(torch.softmax(mask_logits, dim=1))
         standard = (drawn - self.offset) / self.scale  # [B, L]
         logs = torch.log(drawn[:, self.config.layout.areas] * 0.002 + 0.02)  # equal steps for equal ratios
-        features = torch.cat([standard, logs, geometry, self.shared(self.convolution(feature_map))], dim=1)
+        features = torch.cat([standard, logs, geometry, self.shared(vector)], dim=1)
         return FrameOutput(mask_logits, features, drawn, septum)
 
     def recur(self, features: Tensor, state: RecurrentState) -> StepOutput:  # [B, F]

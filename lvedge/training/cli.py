@@ -83,6 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=whole_number(0), default=0, metavar="N", help="of torch (default: its own choice)"
     )
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="let the perception stage multiply in bfloat16: faster where the processor has AVX-512 BF16 or AMX",
+    )
     return parser
 
 
@@ -113,7 +118,12 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     trained, watched = _samples(root, split, "train"), _samples(root, split, "watch")
     if stage == "perception":
         loop = LoopConfig(
-            steps=steps, cycle=PERCEPTION_CYCLE, every=100, seed=options.seed, threads=options.threads
+            steps=steps,
+            cycle=PERCEPTION_CYCLE,
+            every=100,
+            seed=options.seed,
+            threads=options.threads,
+            bfloat16=options.bfloat16,
         )
         mid = [p for p in prepare(watched) if p.sample.source == "acdc" and p.sample.is_mid_slice]
         train_perception(prepare(trained), mid, folder, loop)

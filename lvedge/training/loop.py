@@ -36,6 +36,7 @@ class LoopConfig:
         every: steps between log lines and checkpoints.
         seed: of everything random.
         threads: torch threads, 0 for torch's own choice.
+        bfloat16: multiply in bfloat16 what a stage lets be; weights and sums stay in float32.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class LoopConfig:
     every: int = 50
     seed: int = 0
     threads: int = 0
+    bfloat16: bool = False
 
 
 def rate_at(step: int, config: LoopConfig) -> float:

@@ -156,7 +156,12 @@ def train_perception(
         rng = np.random.default_rng((loop.seed, step))
         batch = sampler.batch(loop.batch, config, augment, rng)
         pictures = batch.pictures.to(memory_format=torch.channels_last)
-        frame, step_output = network.step(pictures, network.zero_state(loop.batch))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop.bfloat16):
+            feature_map, mask_logits = network.segmentation(pictures)
+            vector = network.convolution(feature_map)
+        # Lengths and areas are sums over many pixels: in float32.
+        frame = network.read(mask_logits.float(), vector.float())
+        step_output = network.recur(frame.features, network.zero_state(loop.batch))
         return {
             "cross_entropy": weights.cross_entropy
             * cross_entropy(frame.mask_logits, batch.maps, batch.has_rv),
