@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bfloat16",
         action="store_true",
-        help="let the perception stage multiply in bfloat16: faster where the processor has AVX-512 BF16 or AMX",
+        help="let the perception stage multiply in bfloat16, faster where the processor has it",
     )
     return parser
 
