@@ -84,6 +84,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--threads", type=whole_number(0), default=0, metavar="N", help="of torch (default: its own choice)"
     )
     parser.add_argument(
+        "--start",
+        metavar="FILE",
+        help="checkpoint of a network that the perception stage begins from (default: from nothing); give "
+        "another --seed as well, so that it sees other augmentations",
+    )
+    parser.add_argument(
         "--bfloat16",
         action="store_true",
         help="let the perception stage multiply in bfloat16, faster where the processor has it",
@@ -126,7 +132,8 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
             bfloat16=options.bfloat16,
         )
         mid = [p for p in prepare(watched) if p.sample.source == "acdc" and p.sample.is_mid_slice]
-        train_perception(prepare(trained), mid, folder, loop)
+        start = read_network(Path(options.start)) if options.start else None
+        train_perception(prepare(trained), mid, folder, loop, start=start)
     elif stage == "locator":
         loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
         some = [p for p in prepare(watched) if p.sample.source == "acdc" or p.sample.frame_index % 7 == 0]

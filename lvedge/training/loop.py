@@ -101,7 +101,7 @@ def train(
             depends on the step number alone, so that a resumed run sees what an undisturbed one sees.
         watch: figures of the averaged model on watched subjects, for the log.
         config: how long and how fast.
-        folder: where checkpoint and log go.
+        folder: where checkpoint and log go. Once all steps are done, the checkpoint holds the weights alone.
         name: of the stage; the checkpoint is ``<name>.pt``, the log ``<name>.jsonl``.
         header: what a checkpoint has to say of itself (configurations).
 
@@ -122,9 +122,11 @@ def train(
     if path.is_file():
         content = read_checkpoint(path)
         with of_this_version(path):
-            model.load_state_dict(content["model"])
             averaged.load_state_dict(content["weights"])
-            optimiser.load_state_dict(content["optimiser"])
+            # A stage that was done kept its weights alone: more steps begin from these.
+            model.load_state_dict(content.get("model", content["weights"]))
+            if "optimiser" in content:
+                optimiser.load_state_dict(content["optimiser"])
             start, spent_s = content["step"], content["seconds"]
             # A checkpoint of before this was counted does not say.
             spent_core_s = content.get("core_seconds", 0.0)
@@ -164,9 +166,9 @@ def train(
                     "step": done,
                     "seconds": seconds,
                     "core_seconds": core_seconds,
-                    "model": model.state_dict(),
                     "weights": averaged.state_dict(),
-                    "optimiser": optimiser.state_dict(),
                 }
+                if done < config.steps:
+                    content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
                 write_checkpoint(path, content)
     return averaged

@@ -132,6 +132,7 @@ def train_perception(
     augment: AugmentConfig | None = None,
     mix: Mix | None = None,
     weights: LossWeights | None = None,
+    start: LeftVentricleNetwork | None = None,
 ) -> LeftVentricleNetwork:
     """Train on single slices, each a one-frame clip from the zero state.
 
@@ -141,14 +142,18 @@ def train_perception(
         folder: where checkpoint and log go; a checkpoint there is resumed.
         loop: how long and how fast.
         config, augment, mix, weights: sizes, augmentation, mixture, loss weights; the defaults where None.
+        start: a trained network to begin from, of the same sizes; from nothing where None. It stays as it is.
 
     Returns:
         The averaged network.
     """
-    config, augment = config or NetworkConfig(), augment or AugmentConfig()
+    config = start.config if start is not None else config or NetworkConfig()
+    augment = augment or AugmentConfig()
     weights = weights or LossWeights()
     torch.manual_seed(loop.seed)
     network = LeftVentricleNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     tolerance = tolerances(config.layout, config.view_mm_per_px)
     sampler = SliceSampler.of_training(slices, mix)
 

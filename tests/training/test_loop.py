@@ -73,8 +73,7 @@ def test_a_resumed_run_gives_the_weights_of_an_undisturbed_one(stop_at: int, tmp
     resumed = run(tmp_path / "broken")
     assert_equal(resumed.state_dict(), whole.state_dict())
     contents = [read_checkpoint(tmp_path / name / "stage.pt") for name in ("whole", "broken")]
-    for part in ("model", "weights"):
-        assert_equal(contents[0][part], contents[1][part])
+    assert_equal(contents[0]["weights"], contents[1]["weights"])
     assert [c["step"] for c in contents] == [6, 6]
     steps = [
         json.loads(line)["step"] for line in (tmp_path / "broken" / "stage.jsonl").read_text().splitlines()
@@ -94,7 +93,7 @@ def test_the_checkpoint_and_the_log_in_full(tmp_path: Path) -> None:
     run(tmp_path)
     content = read_checkpoint(tmp_path / "stage.pt")
     spent = {"step", "seconds", "core_seconds"}
-    assert set(content) == {"about", "loop_config", *spent, "model", "weights", "optimiser"}
+    assert set(content) == {"about", "loop_config", *spent, "weights"}  # nothing to go on with: it is done
     assert (content["about"], content["step"], content["loop_config"]["steps"]) == (7, 6, 6)
     lines = [json.loads(line) for line in (tmp_path / "stage.jsonl").read_text().splitlines()]
     assert [set(line) for line in lines] == [{*spent, "rate", "loss_fit", "seen"}] * 3
@@ -103,6 +102,20 @@ def test_the_checkpoint_and_the_log_in_full(tmp_path: Path) -> None:
     (written,) = plot_logs(tmp_path)
     assert written == tmp_path / "stage.png"
     assert written.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_run_goes_on_from_its_weights_when_more_steps_are_asked_for(tmp_path: Path) -> None:
+    finished = run(tmp_path).state_dict()
+    began: dict[str, Tensor] = {}
+    net = model()
+
+    def losses_of_step(step: int) -> dict[str, Tensor]:
+        began.update({key: value.clone() for key, value in net.state_dict().items()} if step == 6 else {})
+        return losses_for(net)(step)
+
+    train(net, losses_of_step, lambda _: {}, replace(CONFIG, steps=8), tmp_path, "stage", {})
+    assert_equal(began, finished)
+    assert read_checkpoint(tmp_path / "stage.pt")["step"] == 8
 
 
 def test_core_seconds_are_those_of_the_work_and_go_on_when_resumed(tmp_path: Path) -> None:

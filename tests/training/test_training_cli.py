@@ -81,6 +81,8 @@ def test_what_holds_where_nothing_is_said() -> None:
         "training": "fold",
         "seed": 0,
         "threads": 0,
+        "start": None,
+        "bfloat16": False,
     }
 
 
@@ -170,6 +172,26 @@ def test_the_recurrence_stage_and_its_curves(train: Train, tmp_path: Path, capsy
     assert train("plot") == 0
     assert (tmp_path / "recurrence.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("bfloat16", [(), ("--bfloat16",)])
+def test_the_perception_stage_begins_from_another_network(
+    bfloat16: tuple[str, ...], train: Train, tmp_path: Path
+) -> None:
+    write_run(tmp_path)
+    start = tmp_path / "start.pt"
+    (tmp_path / "perception.pt").rename(start)
+    assert train("perception", "--steps", 1, "--start", start, *bfloat16) == 0
+    content, first = read_checkpoint(tmp_path / "perception.pt"), read_checkpoint(start)
+    assert content["network_config"] == first["network_config"]
+    assert content["loop_config"]["bfloat16"] is bool(bfloat16)
+    # The first step of a warm-up is short: what was learned before is still there.
+    moved = {
+        key: float((value - content["weights"][key]).abs().max())
+        for key, value in first["weights"].items()
+        if value.dtype.is_floating_point and "running" not in key
+    }
+    assert 0.0 < max(moved.values()) < 1e-3
 
 
 def test_the_quality_of_a_run_is_written_beside_its_checkpoints(
