@@ -1,6 +1,6 @@
 # One line a task; each runs in the environment that is active. `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help test explore long soak check fmt wheel wheel-code-only wheelhouse lock train evaluate cross-validate bundle \
+.PHONY: help test explore long soak check fmt wheel wheel-code-only wheelhouse lock train folds evaluate cross-validate bundle \
 	device cases docs
 
 PYTHON ?= python
@@ -68,6 +68,11 @@ lock: wheel ## the same, resolved anew: writes the lock files
 train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
 	lvedge-train all --data $(DATA) --run $(RUN)
 	lvedge-train plot --run $(RUN)
+
+folds: ## the five runs of the cross-validation, into $(CV): hours; an interrupted one goes on
+	for k in 0 1 2 3 4; do for stage in perception locator recurrence; do \
+		lvedge-train $$stage --data $(DATA) --fold $$k --run $(CV)/fold$$k || exit; done; done
+	lvedge-train quality --data $(DATA) --folds $(CV)
 
 evaluate: ## the held-out subjects: figures as JSON, and the model card
 	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)

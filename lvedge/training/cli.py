@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from lvedge.errors import LvedgeError
-from lvedge.indices import FloatArray
-from lvedge.quality import PresenceModel
 from lvedge.training.argument import whole_number
 from lvedge.training.augment import AugmentConfig
 from lvedge.training.checkpoint import read_network
@@ -30,14 +25,13 @@ from lvedge.training.data import (
     read_split,
     read_york,
 )
-from lvedge.training.judging import auroc, fit_presence, fit_quality, judged_frames
+from lvedge.training.fitting import fit_folds, fit_run
 from lvedge.training.locating import train_locator
 from lvedge.training.loop import LoopConfig
 from lvedge.training.perception import train_perception
 from lvedge.training.plot import plot_logs
 from lvedge.training.recurrence import train_recurrence
 from lvedge.training.slices import prepare
-from lvedge.training.stepper import stepper_from_run
 
 STAGES = ("perception", "locator", "recurrence", "quality")
 DEFAULT_STEPS = {"perception": 6000, "locator": 1300, "recurrence": 3000}
@@ -46,8 +40,6 @@ CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
 YORK_VERSIONS, ACDC_VERSIONS = 8, 2
-JUDGED_SUBJECTS = 60
-"""Training subjects that the quality model is fitted on, besides the watched ones."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,6 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--threads", type=whole_number(0), default=0, metavar="N", help="of torch (default: its own choice)"
     )
     parser.add_argument(
+        "--folds",
+        metavar="DIR",
+        help="quality stage: fit the models of the runs fold0 .. fold4 there, each on the subjects that the "
+        "others left out, and one for networks trained on all (default: on --run's own subjects)",
+    )
+    parser.add_argument(
         "--start",
         metavar="FILE",
         help="checkpoint of a network that the perception stage begins from (default: from nothing); give "
@@ -118,7 +116,9 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     root = data_root(options.data)
     split = read_split(fold=options.fold).trained_on(options.training)
     if stage == "quality":
-        _fit(folder, root, split)
+        across = fit_folds(Path(options.folds), root) if options.folds else [fit_run(folder, root, split)]
+        for fitted in across:
+            sys.stdout.write(f"quality fitted: {fitted}\n")
         return
     steps = options.steps or DEFAULT_STEPS[stage]
     trained, watched = _samples(root, split, "train"), _samples(root, split, "watch")
@@ -160,33 +160,6 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
             *acdc_clips(network, _of(watched, "acdc"), 1, None, options.seed),
         ]
         train_recurrence(network, clips, plain, folder, loop)
-
-
-def _fit(folder: Path, root: Path, split: Split) -> None:
-    """Fit the quality model of a run and write it beside its checkpoints."""
-    subjects = split.subjects("acdc", "train")[:JUDGED_SUBJECTS] + split.subjects("acdc", "watch")
-    frames = judged_frames(stepper_from_run(folder), [s for u in subjects for s in read_acdc(root, u)])
-    features, gross = frames.features[frames.judged], frames.gross[frames.judged]
-    quality = fit_quality(features, gross, frames.as_is[frames.judged])
-    model = replace(quality, presence=fit_presence(frames))
-    said = np.array([model.quality(row) for row in features])
-    parted = auroc(said, gross)
-    fitted = {
-        "frames": len(gross),
-        "gross": int(gross.sum()),
-        "auroc": round(parted, 4) if np.isfinite(parted) else None,
-        "without_lv": int((~frames.is_lv).sum()),
-        "of_these_given_up": _given_up(model.presence, frames.features[~frames.is_lv]),
-    }
-    entry = {**model.as_manifest(), "fitted_on": fitted}
-    (folder / "quality.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"quality fitted: {fitted}\n")
-
-
-def _given_up(presence: PresenceModel | None, features: FloatArray) -> int:
-    if presence is None:
-        return 0
-    return sum(presence.rejects(row) for row in features)
 
 
 def _samples(root: Path, split: Split, part: str) -> list[Sample]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -15,10 +17,12 @@ from data_folder import SPLIT, write_data, write_run  # noqa: E402
 from painted_hearts import PaintReader  # noqa: E402
 
 from lvedge.errors import DataError  # noqa: E402
-from lvedge.quality import QualityModel  # noqa: E402
-from lvedge.training import cli  # noqa: E402
+from lvedge.quality import FEATURES, QualityModel  # noqa: E402
+from lvedge.training import cli, fitting  # noqa: E402
 from lvedge.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from lvedge.training.cli import STAGES, build_parser, main  # noqa: E402
+from lvedge.training.data import Sample, Split  # noqa: E402
+from lvedge.training.judging import JudgedFrames  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 Train = Callable[..., int]
@@ -81,6 +85,7 @@ def test_what_holds_where_nothing_is_said() -> None:
         "training": "fold",
         "seed": 0,
         "threads": 0,
+        "folds": None,
         "start": None,
         "bfloat16": False,
     }
@@ -197,7 +202,7 @@ def test_the_perception_stage_begins_from_another_network(
 def test_the_quality_of_a_run_is_written_beside_its_checkpoints(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(cli, "stepper_from_run", lambda _: PaintReader())
+    monkeypatch.setattr(fitting, "stepper_from_run", lambda _: PaintReader())
     assert train("quality") == 0
     entry = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
     assert list(entry) == ["weights", "bias", "flag_below", "fitted_on"]
@@ -214,7 +219,7 @@ def test_the_quality_of_a_run_is_written_beside_its_checkpoints(
 def test_frames_that_are_all_right_leave_the_auroc_open(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "stepper_from_run", lambda _: PaintReader())
+    monkeypatch.setattr(fitting, "stepper_from_run", lambda _: PaintReader())
     monkeypatch.setattr("lvedge.training.judging.degraded", lambda frame, _: frame)
     assert train("quality") == 0
 
@@ -223,4 +228,46 @@ def test_frames_that_are_all_right_leave_the_auroc_open(
 
     text = (tmp_path / "quality.json").read_text(encoding="utf-8")
     fitted = json.loads(text, parse_constant=refuse)["fitted_on"]
-    assert fitted == {"frames": 32, "gross": 0, "auroc": None, "without_lv": 0, "of_these_given_up": 0}
+    assert fitted == {
+        "subjects": "its own training and watched subjects",
+        "frames": 32,
+        "gross": 0,
+        "auroc": None,
+        "without_lv": 0,
+        "of_these_given_up": 0,
+    }
+
+
+def test_the_quality_of_a_fold_is_fitted_on_what_the_others_left_out(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Fold k's frames hold 2^k gross ones, so that their number tells which folds a model was fitted on."""
+    runs = [tmp_path / f"fold{number}" for number in range(5)]
+    for run in runs:
+        run.mkdir()
+    asked: list[tuple[str, list[str]]] = []
+
+    def judged(run: str, samples: list[Sample]) -> JudgedFrames:
+        asked.append((run, sorted({sample.subject for sample in samples})))
+        number = int(run[-1])
+        gross = np.arange(40) < 2**number
+        features = np.random.default_rng(number).uniform(size=(40, len(FEATURES))) + gross[:, None]
+        every = np.ones(40, dtype=bool)
+        return JudgedFrames(features, every, every, every, gross, every)
+
+    def split_of(fold: int = 0) -> Split:
+        return replace(SPLIT, parts={**SPLIT.parts, "test": {"acdc": [f"patient{fold % 4 + 1:03d}"]}})
+
+    monkeypatch.setattr(fitting, "stepper_from_run", lambda run: run.name)
+    monkeypatch.setattr(fitting, "read_split", split_of)
+    monkeypatch.setattr(fitting, "judged_frames", judged)
+    assert train("quality", "--folds", tmp_path) == 0
+    assert asked == [(f"fold{k}", [f"patient{k % 4 + 1:03d}"]) for k in range(5)]
+    entries = [
+        json.loads((folder / "quality.json").read_text(encoding="utf-8"))["fitted_on"]
+        for folder in (*runs, tmp_path)
+    ]
+    assert [entry["gross"] for entry in entries] == [30, 29, 27, 23, 15, 31]
+    assert [entry["frames"] for entry in entries] == [160] * 5 + [200]
+    assert entries[2]["subjects"] == "the test subjects of all folds but 2"
+    assert len(capsys.readouterr().out.splitlines()) == 6
