@@ -34,7 +34,7 @@ from lvedge.training.recurrence import train_recurrence
 from lvedge.training.slices import prepare
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 6000, "locator": 1300, "recurrence": 3000}
+DEFAULT_STEPS = {"perception": 6000, "locator": 2000, "recurrence": 3000}
 PERCEPTION_CYCLE = 3000
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bfloat16",
         action="store_true",
-        help="let the perception stage multiply in bfloat16, faster where the processor has it",
+        help="let perception and locator multiply in bfloat16, faster where the processor has it",
     )
     return parser
 
@@ -135,7 +135,9 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         start = read_network(Path(options.start)) if options.start else None
         train_perception(prepare(trained), mid, folder, loop, start=start)
     elif stage == "locator":
-        loop = LoopConfig(steps=steps, every=100, seed=options.seed, threads=options.threads)
+        loop = LoopConfig(
+            steps=steps, every=100, seed=options.seed, threads=options.threads, bfloat16=options.bfloat16
+        )
         some = [p for p in prepare(watched) if p.sample.source == "acdc" or p.sample.frame_index % 7 == 0]
         train_locator(prepare(trained), some, folder, loop)
     else:

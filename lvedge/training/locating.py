@@ -127,7 +127,9 @@ def train_locator(
         drawn = [sampler.draw(rng) for _ in range(loop.batch)]
         frames = [marked_frame(p, marks[p.sample.key], config, rng) for p in drawn]
         pictures, points, judged = _tensors(frames)
-        maps, presence = model.heat_maps(pictures.to(memory_format=torch.channels_last))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop.bfloat16):
+            maps, presence = model.heat_maps(pictures.to(memory_format=torch.channels_last))
+        maps, presence = maps.float(), presence.float()  # places are sums over many pixels
         known = torch.isfinite(points[..., 0])
         target = spot_targets(points, model.axis).flatten(2)
         spread = -(target * torch.log_softmax(maps.flatten(2), dim=2)).sum(dim=2)  # [B, 3]
