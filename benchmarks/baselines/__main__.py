@@ -22,7 +22,6 @@ import cv2
 import torch
 
 from benchmarks.baselines import myopari
-from benchmarks.baselines.budget import PERCEPTION_CORE_SECONDS
 from benchmarks.baselines.compare import RESULTS
 from benchmarks.baselines.method import CLIP_STEPS, OWN, REGRESSION, STEPPED, UNET, Plan, samples_of
 from benchmarks.baselines.result import LINES, write_fold
@@ -101,12 +100,14 @@ def _add_training(method: argparse.ArgumentParser, name: str) -> None:
     budget.add_argument(
         "--core-seconds",
         type=whole_number(1),
-        default=PERCEPTION_CORE_SECONDS,
         metavar="S",
-        help="budget of what learns from slices; a short pilot says how many steps that is (default: "
-        "%(default)s, lvedge's perception stage)",
+        help="budget of what learns from slices; a short pilot says how many steps that is (default: what "
+        "the perception stage of lvedge's run took)",
     )
     budget.add_argument("--steps", type=whole_number(1), metavar="N", help="so many steps instead")
+    method.add_argument(
+        "--bfloat16", action="store_true", help="learn from slices as lvedge-train does with this option"
+    )
     if name == REGRESSION:
         method.add_argument(
             "--clip-steps",

@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lvedge.errors import DataError
 from lvedge.training.checkpoint import of_this_version, read_checkpoint
-from lvedge.training.cli import DEFAULT_STEPS
 from lvedge.training.loop import LoopConfig
-
-PERCEPTION_CORE_SECONDS = round(1.45 * DEFAULT_STEPS["perception"])
-"""lvedge's perception stage: a step takes about 1.45 s on one core."""
 
 PILOT_STEPS = 24
 """Steps that tell how long one takes; as many go before them uncounted, while memory is still being found."""
@@ -34,6 +31,21 @@ class Spent:
     def as_json(self) -> dict[str, float]:
         """Plain values."""
         return {"steps": self.steps, "core_seconds": round(self.core_seconds, 1)}
+
+
+def perception_core_seconds(run: Path) -> float:
+    """What the perception stage of a run of lvedge's has taken, by the last line of its log.
+
+    Raises:
+        DataError: if there is no log, or it does not say.
+    """
+    path = run / "perception.jsonl"
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["core_seconds"])
+    except (OSError, ValueError, LookupError, TypeError) as err:
+        raise DataError(
+            f"{path} does not say what lvedge's own training took: name a budget with --core-seconds"
+        ) from err
 
 
 def spent_of(checkpoint: Path) -> Spent:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.baselines import regression, unet
-from benchmarks.baselines.budget import is_done, planned_steps, spent_of
+from benchmarks.baselines.budget import is_done, perception_core_seconds, planned_steps, spent_of
 from benchmarks.baselines.result import with_phase_of_areas
 from benchmarks.baselines.stepper import MaskStepper, RegressionStepper
 from lvedge.contract import Stepper
@@ -25,7 +25,7 @@ from lvedge.training.data import Sample, Split, read_acdc, read_york
 from lvedge.training.evaluation.beat import ScoredBeat
 from lvedge.training.loop import LoopConfig
 from lvedge.training.slices import PreparedSlice, prepare
-from lvedge.training.stepper import stepper_from_run
+from lvedge.training.stepper import checkpoints_of_run, stepper_from_run
 
 UNET, REGRESSION, OWN = unet.NAME, "regression", "lvedge"
 OWN_ABOUT = "lvedge itself, its regressed values, measured by the same code as the baselines"
@@ -44,18 +44,20 @@ class Plan:
         checkpoints: of the baseline.
         seed: of everything random.
         threads: of torch.
-        core_seconds: budget of what learns from slices.
+        core_seconds: budget of what learns from slices; what lvedge's own run took where None.
         steps: so many steps of it instead, or None.
         clip_steps: steps of what learns from clips.
+        bfloat16: multiply in bfloat16 while learning from slices.
     """
 
     run: Path
     checkpoints: Path
     seed: int
     threads: int
-    core_seconds: float
+    core_seconds: float | None
     steps: int | None
     clip_steps: int
+    bfloat16: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Plan:
@@ -67,9 +69,10 @@ class Plan:
             checkpoints=Path(folder),
             seed=said.get("seed", 0),
             threads=said["threads"],
-            core_seconds=said.get("core_seconds", 0),
+            core_seconds=said.get("core_seconds"),
             steps=said.get("steps"),
             clip_steps=said.get("clip_steps", CLIP_STEPS),
+            bfloat16=said.get("bfloat16", False),
         )
 
 
@@ -112,7 +115,7 @@ def unet_method(plan: Plan, root: Path, split: Split, trained: Samples) -> Metho
 
 def regression_method(plan: Plan, root: Path, split: Split, trained: Samples) -> Method:
     """The CNN and its LSTMs of a fold: trained unless they are, in lvedge's own view."""
-    own, perception = stepper_from_run(plan.run), read_network(plan.run / "perception.pt")
+    own, perception = stepper_from_run(plan.run), read_network(checkpoints_of_run(plan.run)[0])
     watched = samples_of(root, split, "watch")
     stills = _train_slices(plan, regression.STILLS, regression.train_stills, trained, watched)
     path = plan.checkpoints / f"{regression.CLIPS}.pt"
@@ -162,15 +165,18 @@ def _train_slices(
 ) -> dict[str, float]:
     """Train what learns from slices, as far as the budget goes; gives what was spent."""
     path = plan.checkpoints / f"{name}.pt"
+    budget: dict[str, float] = {}
+    if not plan.steps:
+        asked = perception_core_seconds(plan.run) if plan.core_seconds is None else plan.core_seconds
+        budget["budget_core_seconds"] = asked
     if not is_done(path, plan.steps):
         slices = prepare([*trained["acdc"], *trained["york"]])
         mid = [p for p in prepare(watched["acdc"]) if p.sample.is_mid_slice]
-        loop = LoopConfig(steps=1, every=100, seed=plan.seed, threads=plan.threads)
+        loop = LoopConfig(steps=1, every=100, seed=plan.seed, threads=plan.threads, bfloat16=plan.bfloat16)
         steps = plan.steps or planned_steps(
-            lambda pilot, folder: train(slices, [], folder, pilot), loop, path, plan.core_seconds
+            lambda pilot, folder: train(slices, [], folder, pilot), loop, path, *budget.values()
         )
         train(slices, mid, plan.checkpoints, replace(loop, steps=steps))
-    budget = {} if plan.steps else {"budget_core_seconds": plan.core_seconds}
     return {**budget, **spent_of(path).as_json()}
 
 

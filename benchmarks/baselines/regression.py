@@ -165,8 +165,9 @@ def train_stills(
 
     def losses_of_step(step: int) -> Losses:
         batch = sampler.batch(loop.batch, VIEW, augment, np.random.default_rng((loop.seed, step)))
-        features = network.features(batch.pictures.to(memory_format=torch.channels_last))
-        values = network.over(features[:, None]).indices[:, 0]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop.bfloat16):
+            features = network.features(batch.pictures.to(memory_format=torch.channels_last))
+        values = network.over(features.float()[:, None]).indices[:, 0]
         return {"values": weights.values * value_loss(values, batch.values, tolerance)}
 
     fixed = SliceBatch.as_they_are(watched, VIEW) if watched else None

@@ -71,7 +71,9 @@ def train_unet(
 
     def losses_of_step(step: int) -> Losses:
         batch = sampler.batch(loop.batch, VIEW, augment, np.random.default_rng((loop.seed, step)))
-        logits = network(batch.pictures.to(memory_format=torch.channels_last))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop.bfloat16):
+            logits = network(batch.pictures.to(memory_format=torch.channels_last))
+        logits = logits.float()
         return {
             "cross_entropy": weights.cross_entropy * cross_entropy(logits, batch.maps, batch.has_rv),
             "dice": weights.dice * soft_dice_loss(logits, batch.maps, batch.has_rv),

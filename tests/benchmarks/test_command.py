@@ -98,7 +98,7 @@ def test_where_a_training_goes_and_how_long_it_is_when_nothing_is_said() -> None
         checkpoints=Path("runs/regression-3"),
         seed=0,
         threads=1,
-        core_seconds=1.45 * DEFAULT_STEPS["perception"],
+        core_seconds=None,
         steps=None,
         clip_steps=DEFAULT_STEPS["recurrence"],
     )
@@ -109,6 +109,18 @@ def test_a_missing_locator_is_said_before_anything_is_trained(
 ) -> None:
     assert measure("unet", "--run", tmp_path / "none", "--checkpoints", tmp_path / "unet") == 2
     assert error_of(capsys).startswith(f"no checkpoint at {tmp_path / 'none' / 'locator.pt'}")
+    assert not (tmp_path / "unet").exists()
+
+
+@pytest.mark.parametrize("log", [None, "", "{}\n", "no JSON\n"])
+def test_a_run_that_does_not_say_what_it_took_gives_no_budget(
+    log: str | None, measure: Measure, tmp_path: Path, capsys: Capture
+) -> None:
+    run = write_run(tmp_path / "run")
+    if log is not None:
+        (run / "perception.jsonl").write_text(log)
+    assert measure("unet", "--run", run, "--checkpoints", tmp_path / "unet") == 2
+    assert error_of(capsys).startswith(f"{run / 'perception.jsonl'} does not say what lvedge's own training")
     assert not (tmp_path / "unet").exists()
 
 
@@ -142,13 +154,16 @@ def test_fewer_subjects_where_that_is_asked_for(measure: Measure, tmp_path: Path
 
 def test_the_unet_is_trained_once_and_measured_every_time(measure: Measure, tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="MONAI comes with the extra 'baselines', which is not installed")
-    args = ["--run", write_run(tmp_path / "run"), "--checkpoints", tmp_path / "unet", "--starts", "1"]
-    assert measure("unet", *args, "--steps", "2") == 0
+    run = write_run(tmp_path / "run")
+    (run / "perception.jsonl").write_text('{"core_seconds": 3}\n{"core_seconds": 7.5}\n')
+    args = ["--run", run, "--checkpoints", tmp_path / "unet", "--starts", "1"]
+    assert measure("unet", *args, "--steps", "2", "--bfloat16") == 0
     first = fold_of(tmp_path / "unet.json")
     assert first["training"]["parameters"] == 1_625_849
     assert first["training"]["slices"]["steps"] == 2
     assert measure("unet", *args) == 0  # its budget is that of the training that is there
     again = fold_of(tmp_path / "unet.json")
+    assert again["training"]["slices"]["budget_core_seconds"] == 7.5
     assert again["training"]["slices"]["core_seconds"] == first["training"]["slices"]["core_seconds"]
     assert again["subjects"] == first["subjects"]
 

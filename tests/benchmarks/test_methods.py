@@ -261,7 +261,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
 # --- the budget ------------------------------------------------------------------------------------
 
 
-def test_the_budget_is_lvedge_s_own_stage() -> None:
+def test_so_many_steps_fit_into_a_budget() -> None:
     assert steps_within(4350.0, 1.45) == 3000
     assert steps_within(4350.0, 0.3) == 14500
     assert steps_within(1.0, 5.0) == 1
