@@ -71,11 +71,18 @@ class Receiver:
     def at(self) -> tuple[str, int]:
         return "127.0.0.1", self.source.port
 
-    def stopped(self) -> list[Frame | Rejected]:
-        """All that came."""
+    def asked_to_stop(self) -> list[Frame | Rejected]:
+        """What was given until the end, where somebody asks for it."""
         self.source.stop()
         self._reader.join(120)
         assert not self._reader.is_alive()
+        return self.items
+
+    def stopped(self) -> list[Frame | Rejected]:
+        """All that came: also what a quiet time would have made of series that were still arriving."""
+        self.asked_to_stop()
+        rest = self.source._reception.finish()
+        self.items.extend(item for item in rest if not isinstance(item, SeriesEnd | Receipt))
         return self.items
 
 

@@ -115,6 +115,10 @@ def test_a_whole_stack_from_the_scanner_to_the_archive(
     for kind in ("sr", "seg", "sc"):
         for path in run.files(kind):
             check_only_repeated_faults(path, stack)
+    # The stack's UIDs break the standard and are repeated: dsrdump has to be told to bear with them.
+    for path in run.files("sr"):
+        done = ask("dsrdump", "--invalid-item-value", path)
+        assert (done.returncode, "slice 6 ED" in done.stdout) == (0, True), done.stderr
 
 
 def check_only_repeated_faults(path: Path, stack: Sequence[Path]) -> None:

@@ -67,6 +67,21 @@ def test_what_was_acknowledged_before_is_measured_by_the_next_run(tmp_path: Path
     assert rejected.item.startswith("3 of ")
 
 
+def test_a_series_that_is_arriving_when_the_run_is_stopped_waits_for_the_next(tmp_path: Path) -> None:
+    """Half a stack has other slice numbers and levels; what is made of it would stay in an archive."""
+    data = ge()
+    with Journal(tmp_path / "state", SMALL) as journal:
+        with receiver(tmp_path, journal=journal) as there:
+            send(there.at, tmp_path / "files", data[:20])
+            items = list(there.asked_to_stop())
+        assert len(journal.instances.undelivered()) == 20
+    assert [item for item in items if not (isinstance(item, Frame) and item.provisional)] == []
+    with Journal(tmp_path / "state", SMALL) as journal, receiver(tmp_path, journal=journal) as there:
+        send(there.at, tmp_path / "rest", data[20:])
+        items = there.stopped()
+    assert results(items) == results(in_folder(tmp_path / "ours", data))
+
+
 def test_a_latecomer_of_another_day_is_measured_with_its_whole_series(tmp_path: Path) -> None:
     data = ge()
     late = data.pop(17)

@@ -8,12 +8,14 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from cine_files import content_of, ge, others
+from cine_files import content_of, ge, multi_frame, others
+from peers import written
 
 from lvedge.errors import UsageError
 from lvedge_runtime.config import config_from_file
 from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, reason_to_drop
 from lvedge_runtime.receiver.setting import (
+    MEASURED_CLASSES,
     OTHER_CLASSES,
     Limits,
     Peer,
@@ -33,7 +35,7 @@ gap_s = 0.5
 series_s = 8
 keep_s = 60
 fewest_phases = 8
-other_classes = ["1.2.840.10008.5.1.4.1.1.7"]
+other_classes = ["1.2.3.4", "1.2.840.10008.5.1.4.1.1.7"]
 
 [[dicom.peers]]
 ae_title = "SCANNER"
@@ -83,7 +85,7 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         series_s=8,
         keep_s=60,
         fewest_phases=8,
-        other_classes=("1.2.840.10008.5.1.4.1.1.7",),
+        other_classes=(*OTHER_CLASSES, "1.2.3.4"),
         rules=(
             Rule("ours by name", True, re.compile("lv[ _]cine", re.IGNORECASE), phases=(8.0, 60.0)),
             *DEFAULT_RULES,
@@ -153,9 +155,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         settings_from_config(config_from_file(tmp_path / "none.toml"))
 
 
-def image_of(data) -> Image:
+def image_of(data, path: Path = Path("1.dcm")) -> Image:
     content = content_of(data)
-    return images_from_header(Path("1.dcm"), "1.dcm", header_from_bytes(content))[0]
+    return images_from_header(path, path.name, header_from_bytes(content))[0]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +170,69 @@ def image_of(data) -> Image:
         "CINE_segmented_SAX",
         "SA STACK",
         "ssfp short axis",
+        "Cine eje corto de VI",
+        "cine petit axe de la base",
+        "Herz DE",
+        "SAX cine cardiac workflow",
+        "SAX performed BH",
+        "perfect cine SA",
     ],
 )
 def test_usual_names_of_short_axis_cines_are_ours(name: str) -> None:
     assert reason_to_drop(image_of(ge(sizes=(1.0,), SeriesDescription=name)[0]), DEFAULT_RULES) is None
+
+
+@pytest.mark.parametrize(
+    "protocol", ["CARDIAC VIABILITY", "Cardiac Function + LGE", "HEART/FLOW", "Perf/MDE"]
+)
+def test_a_protocol_s_name_may_be_that_of_the_whole_examination(protocol: str) -> None:
+    cine = ge(sizes=(1.0,), SeriesDescription="FIESTA SAX", ProtocolName=protocol)[0]
+    assert reason_to_drop(image_of(cine), DEFAULT_RULES) is None
+    nameless = ge(sizes=(1.0,), SeriesDescription="", ProtocolName=protocol)[0]
+    assert str(reason_to_drop(image_of(nameless), DEFAULT_RULES)).startswith("not ours: ")
+
+
+@pytest.mark.parametrize("word", ["T1", "T2", "T2_STAR"])
+def test_a_weighting_is_no_map_in_an_enhanced_mr(tmp_path: Path, word: str) -> None:
+    kind = ["ORIGINAL", "PRIMARY", word, "NONE"]
+    classic = ge(sizes=(1.0,), ImageType=kind)[0]
+    assert reason_to_drop(image_of(classic), DEFAULT_RULES) == "not ours: map or other derived picture"
+    enhanced = multi_frame()
+    enhanced.ImageType = kind
+    (path,) = written(tmp_path / "files", [enhanced]).iterdir()
+    assert reason_to_drop(image_of(enhanced, path), DEFAULT_RULES) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "there"),
+    [
+        ("10.1.2.0/24", "10.1.2.7", True),
+        ("10.1.2.0/24", "::ffff:10.1.2.7", True),  # as a socket for both kinds of address tells it
+        ("10.1.2.0/24", "::ffff:10.1.3.7", False),
+        ("fd00::/8", "fd00::7", True),
+        ("fd00::/8", "10.1.2.7", False),
+    ],
+)
+def test_where_a_peer_is(network: str, address: str, there: bool) -> None:
+    assert Peer("SCANNER", ip_network(network)).is_at(address) is there
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "1.2.840.10008.5.1.4.1.1.2",  # CT
+        "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+        "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+        "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
+        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
+        "1.3.46.670589.11.0.0.12.4",  # Philips' ExamCard
+    ],
+)
+def test_what_comes_by_the_same_route_is_acknowledged(uid: str) -> None:
+    assert uid in OTHER_CLASSES
+    assert uid not in MEASURED_CLASSES
 
 
 @pytest.mark.parametrize(
@@ -217,14 +278,12 @@ def test_the_page_states_the_defaults(tmp_path: Path) -> None:
     assert [rule.name for rule in stated.rules[:1]] == ["our cines"]
     assert stated.rules[1:] == DEFAULT_RULES
     assert stated.peers == (Peer("SCANNER1", ip_network("10.1.2.0/24")),)
-    assert set(stated.other_classes) < set(Settings().other_classes)
     assert stated.journal.folder == Path("/var/lib/lvedge")
     others_than_these = replace(
         stated,
         rules=DEFAULT_RULES,
         peers=(),
         tls=None,
-        other_classes=OTHER_CLASSES,
         journal=replace(stated.journal, folder=None),
     )
     assert others_than_these == Settings()

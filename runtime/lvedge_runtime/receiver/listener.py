@@ -15,12 +15,9 @@ from types import TracebackType
 from pydicom.uid import (
     UID,
     AllTransferSyntaxes,
-    EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
     RLELossless,
 )
 from pynetdicom import AE
@@ -32,7 +29,7 @@ from lvedge_runtime.receiver.association import Associations
 from lvedge_runtime.receiver.bound import BoundTls
 from lvedge_runtime.receiver.intake import Intake, Tally
 from lvedge_runtime.receiver.server import Handler, Server
-from lvedge_runtime.receiver.setting import Settings
+from lvedge_runtime.receiver.setting import MEASURED_CLASSES, Settings
 from lvedge_runtime.receiver.silence import silent
 from lvedge_runtime.receiver.tls import server_context
 from lvedge_runtime.sources.dicom_pixels import has_codecs
@@ -40,7 +37,6 @@ from lvedge_runtime.uri import Uri
 
 LOG = logging.getLogger("lvedge_runtime.receiver")
 
-CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless)
 """Not the deflated one: a peer's few bytes could become any number."""
 
@@ -105,7 +101,7 @@ class Listener:
         ae.acse_timeout = limits.associate_s
         ae.dimse_timeout = ae.network_timeout = limits.idle_s
         ae.add_supported_context(Verification)
-        for uid in CLASSES:
+        for uid in MEASURED_CLASSES:
             ae.add_supported_context(uid, [*PLAIN, *(COMPRESSED if has_codecs() else ())])
         for text in self._settings.other_classes:
             ae.add_supported_context(UID(text), AllTransferSyntaxes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lvedge.errors import UsageError
 from lvedge.frame import HANDEDNESS_LIMIT, SHORT_AXIS_NORMAL_LPS
-from lvedge_runtime.sources.dicom_image import Image
+from lvedge_runtime.sources.dicom_image import ENHANCED, Image
 
 _NAMES = ("SeriesDescription", "ProtocolName", "SequenceName")
 _LONGEST = 64  # characters of a name that are looked at: DICOM's own limit
@@ -24,9 +24,10 @@ class Rule:
     Args:
         name: what such series are, for the reason that is given.
         take: whether they are measured.
-        description: found in SeriesDescription, ProtocolName or SequenceName, whatever the case; their
-            underscores count as spaces.
+        description: found in SeriesDescription, whatever the case; where that is empty, in ProtocolName or
+            SequenceName, which may be those of the whole examination. Underscores count as spaces.
         image_type: one of these words is a value of ImageType.
+        enhanced: the picture is of an Enhanced MR or not.
         short_axis: the picture lies across the heart's usual axis or not; false where its tags do not say.
         inversion_time_ms: InversionTime lies between these two.
         phases: CardiacNumberOfImages or NumberOfTemporalPositions lies between these two.
@@ -36,6 +37,7 @@ class Rule:
     take: bool = False
     description: re.Pattern[str] | None = None
     image_type: frozenset[str] | None = None
+    enhanced: bool | None = None
     short_axis: bool | None = None
     inversion_time_ms: tuple[float, float] | None = None
     phases: tuple[float, float] | None = None
@@ -44,8 +46,10 @@ class Rule:
         """Whether all conditions hold for a picture."""
         header = image.header
         if self.description is not None and not any(
-            self.description.search(header.text(name)[:_LONGEST].replace("_", " ")) for name in _NAMES
+            self.description.search(name) for name in names_of(image)
         ):
+            return False
+        if self.enhanced is not None and is_enhanced(image) is not self.enhanced:
             return False
         if self.image_type is not None:
             words = {word.strip().upper() for word in header.text("ImageType").split("\\")}
@@ -57,6 +61,17 @@ class Rule:
             return False
         count = header.number("CardiacNumberOfImages") or header.number("NumberOfTemporalPositions")
         return _between(count, self.phases)
+
+
+def names_of(image: Image) -> list[str]:
+    """What a picture's series is called: by its description, else by its protocol and its sequence."""
+    names = [image.header.text(name)[:_LONGEST].replace("_", " ").strip() for name in _NAMES]
+    return names[:1] if names[0] else names[1:]
+
+
+def is_enhanced(image: Image) -> bool:
+    """Whether a picture is a frame of an Enhanced MR."""
+    return image.header.text("SOPClassUID") in ENHANCED
 
 
 def is_short_axis(image: Image) -> bool | None:
@@ -101,7 +116,7 @@ def _rule(table: Mapping[str, Any]) -> Rule:
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 80:
         raise UsageError("series.name: every rule needs a name of 1 to 80 characters, as 'localiser'")
     values: dict[str, Any] = {"name": name}
-    for key in ("take", "short_axis"):
+    for key in ("take", "enhanced", "short_axis"):
         if key in table:
             if not isinstance(table[key], bool):
                 raise UsageError(f"series.{key} of {name!r}: expected true or false")
@@ -143,30 +158,21 @@ DEFAULT_RULES = (
     Rule(
         "map or other derived picture",
         image_type=frozenset(
-            {
-                "T1",
-                "T2",
-                "T2_STAR",
-                "T1 MAP",
-                "T2 MAP",
-                "T1_MAP",
-                "T2_MAP",
-                "T2_STAR MAP",
-                "T2_STAR_MAP",
-                "ECV",
-            }
-            | {"MAP", "PERFUSION", "MPR", "PROJECTION IMAGE", "VELOCITY", "PHASE MAP", "SCREEN SAVE"}
+            {"T1 MAP", "T2 MAP", "T1_MAP", "T2_MAP", "T2_STAR MAP", "T2_STAR_MAP", "ECV", "MAP", "PERFUSION"}
+            | {"MPR", "PROJECTION IMAGE", "VELOCITY", "PHASE MAP", "SCREEN SAVE"}
         ),
     ),
+    # In an Enhanced MR these words tell the weighting of an ordinary picture (DICOM PS3.3, C.8.13.1).
+    Rule("map or other derived picture", image_type=frozenset({"T1", "T2", "T2_STAR"}), enhanced=False),
     _named("map", r"molli|sasha|\bt[12]\W?(star|\*)?[ -]*map|\becv\b|t2\*|\bmap(ping|s)?\b"),
     _named(
         "late enhancement or another inversion recovery",
         r"\blge\b|late[ -]?(gad|enh)|delayed|\bpsir|\bmde\b|viab|\bde[ -]?(ir|mri)\b|ti.?scout|look.?locker"
-        r"|\b(ir|de)\b",
+        r"|\bir\b",
     ),
     Rule("late enhancement or another inversion recovery", inversion_time_ms=(50.0, 2000.0)),
-    _named("flow", r"flow|phase.?contrast|venc|\b4d"),
-    _named("perfusion", r"perf|first.?pass"),
+    _named("flow", r"(?<!work)flow|phase.?contrast|venc|\b4d"),
+    _named("perfusion", r"perf(?!orm|ect)|first.?pass"),
     _named("tagging", r"tagg?(ing|ed)?\b|spamm"),
     _named("long axis", r"[234][ -]?(ch|cv|chamber)|lax\b|long.?ax|\bvla\b|\bhla\b|[lr]vot|[234]c\b"),
     Rule("long axis, by its orientation", short_axis=False),

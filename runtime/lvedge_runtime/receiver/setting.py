@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pydicom import uid as uids
+
 from lvedge.errors import UsageError
 from lvedge_runtime.config import (
     Config,
@@ -25,20 +27,26 @@ from lvedge_runtime.receiver.rule import DEFAULT_RULES, Rule, rules_from_tables
 _AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
-OTHER_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.4.2",  # MR Spectroscopy
-    "1.2.840.10008.5.1.4.1.1.4.3",  # Enhanced MR Color
-    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
-    "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
-    "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
-    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
-    "1.2.840.10008.5.1.4.1.1.66",  # Raw Data
-    "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
-    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
-    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
-    "1.3.12.2.1107.5.9.1",  # Siemens CSA Non-Image
+MEASURED_CLASSES = (
+    uids.MRImageStorage,
+    uids.EnhancedMRImageStorage,
+    uids.LegacyConvertedEnhancedMRImageStorage,
 )
-"""What scanners send beside MR images: a refusal would hold up their queue."""
+OTHER_CLASSES = (
+    *sorted(
+        uid
+        for uid in vars(uids).values()
+        if isinstance(uid, uids.UID)
+        and uid.type == "SOP Class"
+        and "Storage" in uid.name
+        and "Commitment" not in uid.name
+        and uid not in MEASURED_CLASSES
+    ),
+    "1.2.840.113619.4.2",  # GE, private MR
+    "1.3.12.2.1107.5.9.1",  # Siemens, CSA Non-Image
+    *(f"1.3.46.670589.11.0.0.12.{kind}" for kind in (1, 2, 3, 4)),  # Philips, private MR
+)
+"""What comes by the same route beside MR images, all that DICOM stores: a refusal would hold up the queue."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class Peer:
     port: int | None = None
 
     def is_at(self, address: str) -> bool:
-        return self.network is None or ipaddress.ip_address(address) in self.network
+        found = ipaddress.ip_address(address)
+        # A socket for both tells an IPv4 address as an IPv6 one (RFC 4291, 2.5.5.2).
+        found = getattr(found, "ipv4_mapped", None) or found
+        return self.network is None or found in self.network
 
 
 @dataclass(frozen=True)
@@ -111,10 +122,11 @@ class Settings:
         provisional: measure pictures as they arrive, too.
         window: pictures of a slice that wait for an earlier phase, at most.
         gap_s: so long after a slice's last picture an open gap is stepped over.
-        series_s: so long after a series' last picture it counts as whole and is measured.
+        series_s: so long after a series' last picture it counts as whole and is measured; longer than the
+            rest between two breath-holds, each of which may bring one slice.
         keep_s: so long a whole series is kept for pictures that come late.
         fewest_phases: a series with fewer pictures a slice is no cine.
-        other_classes: SOP classes that are acknowledged and dropped.
+        other_classes: SOP classes that are acknowledged and dropped; a file adds to them.
         rules: which series are ours; the first that fits decides.
         journal: what outlives the process, and how it is sent.
     """
@@ -126,7 +138,7 @@ class Settings:
     provisional: bool = True
     window: int = 64
     gap_s: float = 1.0
-    series_s: float = 5.0
+    series_s: float = 30.0
     keep_s: float = 300.0
     fewest_phases: int = 5
     other_classes: tuple[str, ...] = OTHER_CLASSES
@@ -161,7 +173,8 @@ def _settings(tables: Mapping[str, Any], folder: Path) -> Settings:
                 values["limits"] = Limits(**_numbers(table_of(dicom, "limits"), Limits, "dicom.limits"))
         if "other_classes" in dicom:
             with faults.noted():
-                values["other_classes"] = _uids(dicom["other_classes"])
+                added = _uids(dicom["other_classes"])
+                values["other_classes"] = tuple(dict.fromkeys((*OTHER_CLASSES, *added)))
         if "provisional" in dicom:
             with faults.noted():
                 values["provisional"] = flag_in(dicom["provisional"], "dicom.provisional")

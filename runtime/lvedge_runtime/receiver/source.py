@@ -137,7 +137,10 @@ class ReceiverSource(BaseSource):
         )
 
     def stop(self) -> bool:
-        """Take nothing more in; what has come is still measured. May be called from another thread."""
+        """Take nothing more in. May be called from another thread.
+
+        What has come is still measured; under a journal a series that is arriving waits for the next run.
+        """
         self._stopped = True
         return True
 
@@ -159,7 +162,10 @@ class ReceiverSource(BaseSource):
             # Nothing waits: only now can anything be said to be missing.
             now = time.monotonic()
             if self._is_over(now):
-                yield from self._safely(self._reception.finish())
+                # Under a journal what is still arriving is left to the next run: half a stack's slices have
+                # other numbers, and an archive keeps what it was sent.
+                if self._replay is None or not self._stopped:
+                    yield from self._safely(self._reception.finish())
                 return
             yield from self._safely(self._reception.step_over(now))
             yield from self._safely(self._by_turns(self._reception.complete(now)))
