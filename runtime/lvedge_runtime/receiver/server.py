@@ -16,6 +16,7 @@ from pynetdicom.transport import AssociationServer, RequestHandler
 from lvedge_runtime.receiver.admission import Admission
 from lvedge_runtime.receiver.intake import Tally
 from lvedge_runtime.receiver.lobby import Address, Connection, Lobby
+from lvedge_runtime.receiver.rest import may_rest
 from lvedge_runtime.receiver.setting import Settings
 from lvedge_runtime.trace import places_of
 
@@ -67,6 +68,7 @@ class Handler(RequestHandler):
     def _create_association(self) -> Association:
         association = super()._create_association()
         association.dul.state_machine = _States(association.dul)
+        may_rest(association)
         _act_on(self._request, association.dul)
         return association
 
