@@ -41,6 +41,7 @@ MEASURES = (
 def spell(running: Box, scanner: Scanner, seconds: float) -> Sent:
     """What the scanner sent in so long, all of its results written."""
     sent, until = Sent(), time.monotonic() + seconds
+    scanner.begin()
     while time.monotonic() < until:
         scanner.send_cine(sent, until)
     waiting = time.monotonic() + 60
@@ -72,6 +73,7 @@ def compared(folder: Path, options: argparse.Namespace, certificates: Path | Non
                     "quiet_ms": quantiles_ms(latencies(running, quiet)),
                     "hostile_ms": quantiles_ms(latencies(running, hostile)),
                     "refused_of_the_scanner": quiet.refused + hostile.refused,
+                    "unanswered_of_the_scanner": quiet.unanswered + hostile.unanswered,
                     **attacked,
                 }
             )
