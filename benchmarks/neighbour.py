@@ -195,6 +195,7 @@ class Scanner:
             now = time.monotonic()
             if now >= until:
                 return
+            self._park()
             if now < self._next:
                 time.sleep(self._next - now)
             else:
@@ -205,8 +206,20 @@ class Scanner:
             self._store(picture, sent)
             sent.answered_s.append(time.monotonic() - began)
 
+    def begin(self) -> None:
+        """After a pause: nothing of it is to be caught up with."""
+        self._next = time.monotonic()
+
     def close(self) -> None:
         self._association.release()
+
+    def _park(self) -> None:
+        """Stop pynetdicom's thread until the next answer has come, well before it could.
+
+        ``send_c_store`` stops it as well, but does not notice where it has just passed that point: it may
+        then take the answer for a request that it does not know, and drop it.
+        """
+        self._association._reactor_checkpoint.clear()
 
     def _store(self, picture: FileDataset, sent: Sent) -> None:
         for _ in range(TRIES):

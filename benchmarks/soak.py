@@ -56,6 +56,7 @@ def soaked(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
                 scanner.send_cine(sent, until)
                 if options.pause:
                     time.sleep(max(0.0, min(options.pause, until - time.monotonic())))
+                    scanner.begin()
             seen.append(_look(running, sent, time.monotonic() - began))
             print(json.dumps(seen[-1]), file=sys.stderr, flush=True)
         scanner.close()

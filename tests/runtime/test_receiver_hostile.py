@@ -15,7 +15,7 @@ from reception_room import in_folder, results
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.hostile_peers import LIMITS, PEOPLE, attack
+from benchmarks.attackers import LIMITS, attack, people
 
 SECONDS = 3.0
 
@@ -47,5 +47,5 @@ def test_hostile_peers_are_ended_and_a_scanner_is_served(tmp_path: Path, secured
         assert there.source.tally["taken"] == 36
         items = there.stopped()
     assert results(items) == results(in_folder(tmp_path / "ours", ge()))
-    assert set(told) == {*PEOPLE, *(["another certificate"] if secured else [])}
+    assert set(told) == set(people(tmp_path if secured else None))
     assert [name for name, tally in told.items() if tally["left_open"] or not tally["connections"]] == []

@@ -155,7 +155,7 @@ def test_nothing_is_held_back_on_a_connection_that_was_accepted(
         with socket.create_connection(there.at) as connection:
             while not listener.tally["opened"]:
                 time.sleep(0.01)
-            (accepted,) = listener._server._connections
+            (accepted,) = listener._server._admission.connections()
             assert accepted.getsockname() == connection.getpeername()
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
@@ -244,7 +244,8 @@ def test_one_address_does_not_take_the_connections_of_all(tmp_path: Path) -> Non
         finally:
             for connection in several:
                 connection.close()
-        assert there.source._listener.tally.as_dict() == {"opened": 3, "closed": 2}
+        tally = there.source._listener.tally
+        assert (tally["opened"], tally["closed"]) == (3, 2)
 
 
 def test_who_connects_too_often_is_closed_unheard(tmp_path: Path) -> None:

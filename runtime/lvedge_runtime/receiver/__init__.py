@@ -1,6 +1,6 @@
 """``dicom://``: what a scanner sends, acknowledged, put in order and given as frames.
 
-listener ──content──▶ intake ──Arrival──▶ reception ──Frame──▶ source ──▶ stream
-associations,         keep, then          series by series:    the thread that
-one thread each       answer              windows, then whole  measures
+lobby ──association──▶ server ──content──▶ intake ──Arrival──▶ reception ──Frame──▶ source ──▶ stream
+one thread for         a thread            keep, then          series by series:    the thread that
+all connections        for each            answer              windows, then whole  measures
 """

@@ -19,8 +19,6 @@ from lvedge_runtime.trace import places_of
 
 LOG = logging.getLogger("lvedge_runtime.receiver")
 
-_REJECTED = 0x01
-_BY_USER = 0x01
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x03, 0x07
 SENDING_BURST_S = 1.0
 
@@ -60,7 +58,6 @@ class Associations:
     def handlers(self) -> list[Any]:
         """What pynetdicom calls, and when."""
         return [
-            (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._aborted),
@@ -68,32 +65,29 @@ class Associations:
             (evt.EVT_C_ECHO, self._echoed),
         ]
 
-    def _requested(self, event: evt.Event) -> None:
-        """Reject who is not on the list, or calls another."""
-        association = event.assoc
-        request = association.requestor.primitive
-        calling, called = (
-            str(getattr(request, name, "")).strip() for name in ("calling_ae_title", "called_ae_title")
-        )
-        address = _address(association)
+    def rejection(self, address: str, calling: str, called: str) -> int:
+        """Why there is no association for who is not on the list, or calls another; counted and told.
+
+        Returns:
+            The diagnostic of an A-ASSOCIATE-RJ by the user (DICOM PS3.8, table 9-21); 0 where there is one.
+        """
         if called != self._settings.ae_title:
-            self._reject(association, _CALLED_UNKNOWN, "it calls another AE title than ours")
+            diagnostic, why = _CALLED_UNKNOWN, "it calls another AE title than ours"
         elif self._settings.peers and not any(
             peer.ae_title == calling and peer.is_at(address) for peer in self._settings.peers
         ):
-            self._reject(association, _CALLING_UNKNOWN, "its AE title is not listed with its address")
-
-    def _reject(self, association: Association, diagnostic: int, why: str) -> None:
+            diagnostic, why = _CALLING_UNKNOWN, "its AE title is not listed with its address"
+        else:
+            return 0
         LOG.warning(
             "an association from %s was rejected: %s",
-            _address(association),
+            address,
             why,
             extra={"fields": {"event": "association rejected"}},
         )
         self._intake.tally.add("rejected")
         self._tally.add("rejected")
-        association.acse.send_reject(_REJECTED, _BY_USER, diagnostic)
-        association.kill()
+        return diagnostic
 
     def _accepted(self, event: evt.Event) -> None:
         self._visits[event.assoc] = _Visit()

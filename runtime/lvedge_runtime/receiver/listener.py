@@ -1,14 +1,13 @@
 """The DICOM port: what is negotiated there, and when it opens and closes. Built on pynetdicom.
 
 pynetdicom's own log names AE titles and instances; it is kept silent, and what is worth telling is said
-here, in ``server`` and in ``association``, without a name or an identifier of anybody.
+here, in ``admission`` and in ``association``, without a name or an identifier of anybody.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-import threading
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -28,7 +27,7 @@ from lvedge.errors import SourceError, UsageError
 from lvedge_runtime.receiver.association import Associations
 from lvedge_runtime.receiver.bound import BoundTls
 from lvedge_runtime.receiver.intake import Intake, Tally
-from lvedge_runtime.receiver.server import Handler, Server
+from lvedge_runtime.receiver.server import Server
 from lvedge_runtime.receiver.setting import MEASURED_CLASSES, Settings
 from lvedge_runtime.receiver.silence import silent
 from lvedge_runtime.receiver.tls import server_context
@@ -44,8 +43,6 @@ COMPRESSED = tuple(
     UID(f"1.2.840.10008.1.2.4.{number}") for number in ("57", "70", "80", "81", "90", "91", "50", "51")
 )
 """JPEG lossless (process 14 and its first selection value), JPEG-LS, JPEG 2000, JPEG 8 and 12 bit."""
-
-POLL_S = 0.1
 
 
 class Listener:
@@ -115,21 +112,18 @@ class Listener:
                 (self._host, self._port),
                 self._settings.ae_title,
                 ae.supported_contexts,
-                ssl_context=context,
                 evt_handlers=self._associations.handlers,
                 settings=self._settings,
                 tally=self.tally,
-                request_handler=Handler,
+                context=context,
+                rejection=self._associations.rejection,
             )
         except OSError as err:
             why = err.strerror or str(err)
             raise SourceError(
                 f"cannot listen on {self._host}:{self._port}: {why}; choose another port or free this one"
             ) from err
-        ae._servers.append(self._server)
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True
-        ).start()
+        self._server.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -137,9 +131,8 @@ class Listener:
         if self._server is None:
             return
         server, self._server = self._server, None
-        open_ones = server.active_associations
         server.shutdown()
-        for association in open_ones:
+        for association in server.active_associations:
             if association.is_established:
                 association.abort()
         self._entered.close()

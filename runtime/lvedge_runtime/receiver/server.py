@@ -1,30 +1,24 @@
-"""Connections: how many may be open, from where, and within what bounds. Over pynetdicom's server."""
+"""Associations of those whom the lobby hands over. Over pynetdicom's server."""
 
 from __future__ import annotations
 
-import logging
 import socket
-import time
+import ssl
 from collections.abc import Callable
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer, RequestHandler
 
-from lvedge_runtime.receiver.bound import Bounds, BoundSocket, BoundTls, hurry
+from lvedge_runtime.receiver.admission import Admission
 from lvedge_runtime.receiver.intake import Tally
-from lvedge_runtime.receiver.rate import Rate
+from lvedge_runtime.receiver.lobby import Address, Connection, Lobby
+from lvedge_runtime.receiver.rest import may_rest
 from lvedge_runtime.receiver.setting import Settings
-
-LOG = logging.getLogger("lvedge_runtime.receiver")
-
-CONNECTING_BURST_S = 60.0
-TOLD_A_MINUTE = 6.0
-"""So many closed connections of one address are logged; all are counted. A log is not to be filled."""
+from lvedge_runtime.trace import places_of
 
 
 class _States(StateMachine):
@@ -38,101 +32,90 @@ class _States(StateMachine):
             super().do_action(event)
 
 
-def _whole(provider: DULServiceProvider) -> Callable[[bytearray], tuple[Any, str]]:
-    """Decodes a protocol data unit as pynetdicom does, and an association request to its end.
+def _act_on(request: bytes, provider: DULServiceProvider) -> None:
+    """Let a provider that has not begun find a request as if it had just come.
 
     pynetdicom looks into a request's items (PS3.8, 9.3.2) when it acts on it, where an error ends the thread;
     here a value that is not allowed makes it one that cannot be decoded, which is answered with an abort.
     """
-    decode = provider._decode_pdu
-
-    def decoded(content: bytearray) -> tuple[Any, str]:
-        unit, event = decode(content)
+    try:
+        unit, event = provider._decode_pdu(bytearray(request))
         if isinstance(unit, A_ASSOCIATE_RQ):
             unit.to_primitive()
-        return unit, event
+    except Exception:  # noqa: BLE001 - as pynetdicom does: whatever a peer's bytes raise, they are no unit
+        provider.event_queue.put(_NO_UNIT)
+    else:
+        provider._recv_pdu.put(unit)
+        provider.event_queue.put(event)
 
-    return decoded
+
+_NO_UNIT = "Evt19"
+"""pynetdicom's name for a data unit that cannot be decoded."""
 
 
 class Handler(RequestHandler):
-    """Makes associations that a peer's nonsense does not end with an error."""
+    """Makes an association of a connection and the request that was read from it.
+
+    A peer's nonsense does not end it with an error.
+    """
+
+    server: Server
+
+    def __init__(self, asked: tuple[Connection, bytes], address: Address, server: Server) -> None:
+        connection, self._request = asked
+        super().__init__(connection, address, server)
 
     def _create_association(self) -> Association:
         association = super()._create_association()
         association.dul.state_machine = _States(association.dul)
-        association.dul._decode_pdu = _whole(association.dul)  # type: ignore[assignment,method-assign]
+        may_rest(association)
+        _act_on(self._request, association.dul)
         return association
 
 
-class Server(ThreadedAssociationServer):
-    """Accepts no more connections than the limits allow, each within bounds, without waiting for any.
+class Server(AssociationServer):
+    """Associations for those who ask for one, each within bounds; connections wait in the lobby until then.
 
     Args:
-        arguments, options: as for pynetdicom's; with ``Handler``, and a TLS context that makes ``BoundTls``.
+        arguments, options: as for pynetdicom's.
         settings: peers and limits.
         tally: counts connections.
+        context: how connections are secured, with ``BoundTls``; None for plain ones.
+        rejection: why somebody is to have no association, as the lobby asks.
     """
 
-    def __init__(self, *arguments: Any, settings: Settings, tally: Tally, **options: Any) -> None:
-        self._settings = settings
-        self._tally = tally
-        self._telling = Rate(TOLD_A_MINUTE / 60.0, CONNECTING_BURST_S)
-        self._connecting = Rate(settings.limits.peer_connections_a_minute / 60.0, CONNECTING_BURST_S)
-        self.request_queue_size = 64
-        self.daemon_threads = True
-        self._connections: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
+    def __init__(
+        self,
+        *arguments: Any,
+        settings: Settings,
+        tally: Tally,
+        context: ssl.SSLContext | None,
+        rejection: Callable[[str, str, str], int],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        accepted, address = self.socket.accept()  # type: ignore[union-attr]
-        limits = self._settings.limits
-        bounds = Bounds(limits.pdu_bytes, limits.picture_bytes, limits.pdu_s)
-        accepted.settimeout(limits.pdu_s)
-        hurry(accepted)
-        if self.ssl_context is None:
-            connection = BoundSocket(fileno=accepted.detach())
-            connection.settimeout(limits.pdu_s)
-            connection.bounds = bounds
-            return connection, address
-        # The handshake waits for the association's own thread: here it would hold up everybody.
-        secured = self.ssl_context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
-        cast(BoundTls, secured).bounds = bounds
-        return secured, address
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        address = str(client_address[0])
-        why = self._reason_to_close(address)
-        if why is not None:
-            self._tally.add("closed")
-            if not self._telling.wait_s(address, time.monotonic()):
-                LOG.warning(
-                    "a connection from %s was closed: %s",
-                    address,
-                    why,
-                    extra={"fields": {"event": "connection closed"}},
-                )
-            return False
-        self._connections[request] = address
-        self._tally.add("opened")
-        return True
-
-    def _reason_to_close(self, address: str) -> str | None:
-        limits, peers = self._settings.limits, self._settings.peers
-        if peers and not any(peer.is_at(address) for peer in peers):
-            return "no listed peer is there"
-        if self._connecting.wait_s(address, time.monotonic()):
-            return "it connects too often"
-        open_ones = [at for connection, at in self._connections.items() if connection.fileno() != -1]
-        if len(open_ones) >= 2 * limits.associations:
-            return f"{len(open_ones)} are open"
-        if open_ones.count(address) >= 2 * limits.peer_associations:
-            return f"{open_ones.count(address)} from there are open"
-        return None
-
-    def handle_error(self, _request: Any, _client_address: Any) -> None:
-        LOG.warning(
-            "a connection ended before its association began",
-            extra={"fields": {"event": "connection broken"}},
+        self._admission = Admission(settings, tally)
+        self._lobby = Lobby(
+            cast(socket.socket, self.socket),
+            settings.limits,
+            self._admission,
+            context,
+            rejection,
+            self._make_association,
         )
-        self._tally.add("broken")
+
+    def open(self) -> None:
+        """Let peers in, until ``shutdown``; in threads of its own."""
+        self._lobby.open()
+
+    def shutdown(self) -> None:
+        """Let nobody in any more; associations go on."""
+        self._lobby.close()
+        self.server_close()
+
+    def _make_association(self, connection: Connection, address: Address, request: bytes) -> None:
+        try:
+            Handler((connection, request), address, self)
+        except Exception as err:  # noqa: BLE001 - the lobby goes on
+            self._admission.broken(address[0], places_of(err))
+            self.shutdown_request(connection)

@@ -84,7 +84,8 @@ class Limits:
     """How much a peer may do.
 
     Args:
-        associations: open at once; twice as many connections, and the next are closed unheard.
+        associations: open at once; twice as many connections, and the next are closed unheard. Half of them
+            are for addresses that peers are listed with, where some are.
         peer_associations: the same for one address, so that none takes all of them.
         peer_connections_a_minute: an address that connects more often is closed unheard.
         peer_messages_a_s: an address that sends faster is answered later.
