@@ -28,6 +28,8 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from service_process import free_port, values
 
+from lvedge_runtime.sender.gate import stand_gate
+
 DISCS, DEFAULT = "discs", "default"
 """A bundle that measures the scanner's discs in next to no time, and the one that ships."""
 
@@ -195,7 +197,6 @@ class Scanner:
             now = time.monotonic()
             if now >= until:
                 return
-            self._park()
             if now < self._next:
                 time.sleep(self._next - now)
             else:
@@ -212,14 +213,6 @@ class Scanner:
 
     def close(self) -> None:
         self._association.release()
-
-    def _park(self) -> None:
-        """Stop pynetdicom's thread until the next answer has come, well before it could.
-
-        ``send_c_store`` stops it as well, but does not notice where it has just passed that point: it may
-        then take the answer for a request that it does not know, and drop it.
-        """
-        self._association._reactor_checkpoint.clear()
 
     def _store(self, picture: FileDataset, sent: Sent) -> None:
         for _ in range(TRIES):
@@ -244,6 +237,7 @@ class Scanner:
                 tls_args=self._tls,
             )
             if association.is_established:
+                stand_gate(association)
                 return association
             time.sleep(0.5)
         raise RuntimeError("the receiver takes no association")

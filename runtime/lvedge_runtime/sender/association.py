@@ -20,6 +20,7 @@ from lvedge_runtime.receiver.bound import hurry
 from lvedge_runtime.receiver.setting import TlsFiles
 from lvedge_runtime.receiver.tls import client_context
 from lvedge_runtime.sender.destination import Destination
+from lvedge_runtime.sender.gate import stand_gate
 
 _DUPLICATE = 0x0111
 _PERMANENT = frozenset((0x0105, 0x0106, 0x0112, 0x0115, 0x0117, 0x0122, 0x0124))
@@ -128,6 +129,7 @@ def linked(
         raise NoAssociationError(
             "it rejects the association" if association.is_rejected else "no connection, or no answer in time"
         )
+    stand_gate(association)
     try:
         yield Link(association, settings)
     finally:
