@@ -116,7 +116,12 @@ class Found:
             "longest_s": round(self.longest_s, 3),
             "counts": self.counts,
             "memory_mb": self.memory_mb,
+            "memory_is_flat": self.memory_mb[-1] - self.memory_mb[1] <= GROWTH_MB,
         }
+
+
+GROWTH_MB = 10.0
+"""More than this from the second quarter to the last is a fault: half of all items leave less than 1 KB each."""
 
 
 def seeds(real: Path | None = None) -> list[bytes]:
@@ -451,7 +456,9 @@ def main() -> None:
     if head:
         options.out.write_text(json.dumps({**head, "results": found}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
-    sys.exit(bool(found["files"]["faults"] or found["messages"]["faults"]))
+    sys.exit(
+        any(part["faults"] or not part["memory_is_flat"] for part in (found["files"], found["messages"]))
+    )
 
 
 if __name__ == "__main__":

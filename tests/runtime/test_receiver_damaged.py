@@ -37,6 +37,8 @@ def test_damaged_conversations_end_and_are_counted(tmp_path: Path) -> None:
     found = fuzz_messages(MESSAGES, SEED, tmp_path)
     assert dict(found.faults) == {}, f"seed {SEED}"
     assert found.counts["opened"] == MESSAGES + 1  # and one that speaks well
+    # Each of them became an association, was rejected, or ended before it asked for one.
+    assert found.counts["opened"] == sum(found.counts[how] for how in ("accepted", "rejected", "broken"))
     ended = found.counts.get("aborted", 0) + found.counts.get("released", 0)
     assert ended == found.counts["accepted"] - 1 > 0
 

@@ -59,6 +59,7 @@ class Associations:
         """What pynetdicom calls, and when."""
         return [
             (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_C_STORE, self._stored),
@@ -79,6 +80,14 @@ class Associations:
             diagnostic, why = _CALLING_UNKNOWN, "its AE title is not listed with its address"
         else:
             return 0
+        self._tell_rejected(address, why)
+        return diagnostic
+
+    def _rejected(self, event: evt.Event) -> None:
+        """pynetdicom rejects what asks by another protocol or in another version."""
+        self._tell_rejected(_address(event.assoc), "it asks in another way than DICOM's")
+
+    def _tell_rejected(self, address: str, why: str) -> None:
         LOG.warning(
             "an association from %s was rejected: %s",
             address,
@@ -87,7 +96,6 @@ class Associations:
         )
         self._intake.tally.add("rejected")
         self._tally.add("rejected")
-        return diagnostic
 
     def _accepted(self, event: evt.Event) -> None:
         self._visits[event.assoc] = _Visit()

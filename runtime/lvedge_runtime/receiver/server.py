@@ -32,8 +32,8 @@ class _States(StateMachine):
             super().do_action(event)
 
 
-def _act_on(request: bytes, provider: DULServiceProvider) -> None:
-    """Let a provider that has not begun find a request as if it had just come.
+def _act_on(request: bytes, provider: DULServiceProvider) -> bool:
+    """Let a provider that has not begun find a request as if it had just come; whether it is one.
 
     pynetdicom looks into a request's items (PS3.8, 9.3.2) when it acts on it, where an error ends the thread;
     here a value that is not allowed makes it one that cannot be decoded, which is answered with an abort.
@@ -44,9 +44,10 @@ def _act_on(request: bytes, provider: DULServiceProvider) -> None:
             unit.to_primitive()
     except Exception:  # noqa: BLE001 - as pynetdicom does: whatever a peer's bytes raise, they are no unit
         provider.event_queue.put(_NO_UNIT)
-    else:
-        provider._recv_pdu.put(unit)
-        provider.event_queue.put(event)
+        return False
+    provider._recv_pdu.put(unit)
+    provider.event_queue.put(event)
+    return True
 
 
 _NO_UNIT = "Evt19"
@@ -69,7 +70,8 @@ class Handler(RequestHandler):
         association = super()._create_association()
         association.dul.state_machine = _States(association.dul)
         may_rest(association)
-        _act_on(self._request, association.dul)
+        if not _act_on(self._request, association.dul):
+            self.server.admission.broken(self.client_address[0], "its request cannot be decoded")
         return association
 
 
@@ -94,11 +96,11 @@ class Server(AssociationServer):
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self._admission = Admission(settings, tally)
+        self.admission = Admission(settings, tally)
         self._lobby = Lobby(
             cast(socket.socket, self.socket),
             settings.limits,
-            self._admission,
+            self.admission,
             context,
             rejection,
             self._make_association,
@@ -117,5 +119,5 @@ class Server(AssociationServer):
         try:
             Handler((connection, request), address, self)
         except Exception as err:  # noqa: BLE001 - the lobby goes on
-            self._admission.broken(address[0], places_of(err))
+            self.admission.broken(address[0], places_of(err))
             self.shutdown_request(connection)
