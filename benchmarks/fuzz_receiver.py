@@ -121,7 +121,7 @@ class Found:
 
 
 GROWTH_MB = 10.0
-"""More than this from the second quarter to the last is a fault: half of all items leave less than 1 KB each."""
+"""More than this from the second quarter to the last is a fault: an item leaves less than 1 KB."""
 
 
 def seeds(real: Path | None = None) -> list[bytes]:
