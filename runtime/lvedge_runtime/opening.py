@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 ALL_MEASURED, NOTHING_MEASURED, SOME_REFUSED = 0, 2, 3
 NOTICE = "research use, not a medical device"
 
+NO_JOURNAL = (
+    "a service without a journal: what was acknowledged is lost with the process, and files of results begin "
+    'anew at every start; name a folder for it, [journal] folder = "..."'
+)
+
 LOG = logging.getLogger("lvedge_runtime.run")
 
 
@@ -81,6 +86,7 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
     """The streams that the run was told of, on one engine."""
     from lvedge.bundle import open_bundle
     from lvedge_runtime.engines import open_engine
+    from lvedge_runtime.run import RECEIVES
 
     options, settings = told.options, told.receiver
     source_options = replace(_source_options(options), config=told.config)
@@ -102,6 +108,8 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
         from lvedge_runtime.sinks import RunContext, has_standard_output
         from lvedge_runtime.stream import Stream
 
+        if watch.is_asked and journal is None and options.stream[0].startswith(RECEIVES):
+            LOG.warning(NO_JOURNAL)
         source_options = replace(
             source_options, modality=bundle.modality, journal=journal, turned=watch.turned
         )

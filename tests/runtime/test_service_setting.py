@@ -171,3 +171,16 @@ def test_the_file_to_begin_with_can_be_meant(tmp_path: Path) -> None:
     )
     assert told.receiver is not None
     assert [peer.ae_title for peer in told.receiver.peers] == ["SCANNER1"]
+    # What was acknowledged outlives the process, in a folder that the results do not lie in.
+    journal = told.receiver.journal.folder
+    assert journal == Path("/var/lib/lvedge/journal")
+    assert told.options.sink == ["jsonl:/var/lib/lvedge/values.jsonl"]
+    # The pages name the same folder.
+    for page in ("dicom.md", "service.md"):
+        named = re.findall(r'(?m)^folder = "(.*?)"', (ROOT / "docs" / page).read_text("utf-8"))
+        assert named == [str(journal)]
+
+
+def test_the_page_installs_all_that_the_service_may_need() -> None:
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    assert re.findall(r"lvedge\[(.*?)\]'", page) == ["dicom-net,dicom-objects,codecs,service"] * 2
