@@ -131,7 +131,7 @@ class Journal:
                 Outbox.put(rows, outgoing, self.settings.outbox.release, now)
 
     def tidy(self) -> None:
-        """Remove what was delivered, and what was sent, more than ``keep_days`` ago."""
+        """Remove what was delivered, and what was sent, more than ``keep_days`` ago; give disk back."""
         now = self._now()
         with self._database.change() as rows:
             # A clock that was put back must not keep anything for longer.
@@ -140,6 +140,7 @@ class Journal:
             before = now - DAY_S * self.settings.keep_days
             rows.execute("DELETE FROM item WHERE state = 'sent' AND sent < ?", (before,))
         self.instances.tidy(before)
+        self._database.give_back()
 
 
 def outbox_of(folder: Path) -> tuple[Outbox, Database]:
