@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_a_little_is_given_back_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
             journal.tidy()
             sizes.append(path.stat().st_size)
     # 256 pages, and the pages that say where pages lie.
-    assert [MB <= a - b <= MB + 8192 for a, b in zip(sizes, sizes[1:], strict=False)] == [True, True]
+    assert [MB <= a - b <= MB + 8192 for a, b in itertools.pairwise(sizes)] == [True, True]
 
 
 def of_before(folder: Path, megabytes: int) -> None:

@@ -17,7 +17,7 @@ from lvedge_runtime.receiver.setting import Settings
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 
 try:
-    from lvedge_runtime.sender.destination import destination_from_uri
+    from lvedge_runtime.sender.destination import NO_JOURNAL, usable_destination
     from lvedge_runtime.sender.sender import Sender
 except ImportError as err:
     raise MissingExtraError("pynetdicom", "dicom-net", "sending DICOM") from err
@@ -46,20 +46,15 @@ class StoreSink(BaseSink):
     """
 
     def __init__(self, target: str, context: RunContext) -> None:
-        self._destination = destination_from_uri(target)
         settings = context.settings or Settings()
+        self._destination = usable_destination(target, settings)
         if context.journal is None:
-            raise UsageError(
-                "store:// keeps objects until they are sent: name a folder for them in a file for --config, "
-                '[journal] folder = "..."'
-            )
+            raise UsageError(NO_JOURNAL)
         if context.origin is None:
             raise UsageError(
                 f"store:// refers to DICOM images, and {context.source or 'the source'} has none: measure "
                 "dicom:PATH or dicom://[host]:port"
             )
-        if self._destination.tls and settings.tls is None:
-            raise UsageError(f"{target}: tls=true needs the certificates of [dicom.tls] in the settings")
         self._kinds = ("sr", "seg", "sc") if self._destination.pictures else ("sr", "seg")
         self._collector = SeriesCollector(context)
         self._made: list[Outgoing] = []

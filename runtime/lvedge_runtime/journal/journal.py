@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from lvedge.errors import JournalError
@@ -155,12 +156,27 @@ def outbox_of(folder: Path) -> tuple[Outbox, Database]:
     return Outbox(database), database
 
 
+def obstacle(folder: Path) -> str | None:
+    """Why no journal can lie in a folder, or None; nothing is left of the look, and a run may be using it."""
+    try:
+        if folder.exists() and not (folder / LOCK).exists() and any(folder.iterdir()):
+            return _OTHER_FILES.format(folder)
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with TemporaryDirectory(prefix=".lvedge-", dir=place):
+            return None
+    except OSError as err:
+        return f"the journal's folder {folder} cannot be used: {err.strerror}"
+
+
+_OTHER_FILES = "{} holds other files: give the journal a folder of its own"
+
+
 def _locked(folder: Path) -> int:
     """The handle of a lock on a folder, until it is closed."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / LOCK).exists() and any(folder.iterdir()):
-            raise JournalError(f"{folder} holds other files: give the journal a folder of its own")
+            raise JournalError(_OTHER_FILES.format(folder))
         folder.chmod(0o700)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:
