@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from lvedge.errors import JournalError
+from lvedge_runtime.figure import Figure
 from lvedge_runtime.journal.database import Database
+from lvedge_runtime.journal.gauge import outbox_figures
 from lvedge_runtime.journal.instance import Instances
 from lvedge_runtime.journal.outbox import Outbox, Outgoing
 from lvedge_runtime.journal.setting import JournalSettings
@@ -98,6 +100,10 @@ class Journal:
         """The provisional frames that sinks' files held at the last delivery, of series that follow."""
         with self._database.look() as rows:
             return frozenset(rows.execute("SELECT series, origin FROM shown").fetchall())
+
+    def figures(self, named: Collection[str]) -> Sequence[Figure]:
+        """What can be followed of the outbox, whose destinations are those that sinks name, or others."""
+        return outbox_figures(self.outbox, named, self._now)
 
     @property
     def is_behind(self) -> bool:

@@ -117,18 +117,46 @@ class Outbox:
             found = rows.execute(query, (None if state is None else state.value, destination)).fetchall()
         return [_item(values) for values in found]
 
-    def count(self, state: ItemState, destination: str) -> float:
-        """How many objects for a destination are in a state."""
-        query = "SELECT count(*) FROM item WHERE state = ? AND destination = ?"
+    def counts(self, state: ItemState) -> dict[str, float]:
+        """How many objects are in a state, by destination; those without any are left out."""
+        query = "SELECT destination, count(*) FROM item WHERE state = ? GROUP BY destination"
         with self._database.look() as rows:
-            return float(rows.execute(query, (state.value, destination)).fetchone()[0])
+            found = rows.execute(query, (state.value,)).fetchall()
+        return {name: float(count) for name, count in found}
 
-    def age_s(self, destination: str, now: float) -> float:
-        """Since when the oldest object that waits for a destination has been there, s; 0 where none does."""
-        query = "SELECT min(made) FROM item WHERE state = 'waiting' AND destination = ?"
+    def ages_s(self, now: float) -> dict[str, float]:
+        """Since when the oldest object that waits has been there, s, by destination."""
+        query = "SELECT destination, min(made) FROM item WHERE state = 'waiting' GROUP BY destination"
         with self._database.look() as rows:
-            (made,) = rows.execute(query, (destination,)).fetchone()
-        return 0.0 if made is None else max(now - float(made), 0.0)
+            found = rows.execute(query).fetchall()
+        return {name: max(now - float(made), 0.0) for name, made in found}
+
+    def stranded(self, named: Collection[str]) -> dict[str, int]:
+        """How many objects wait or are held for destinations other than these, by destination."""
+        query = (
+            "SELECT destination, count(*) FROM item WHERE state IN ('waiting', 'held') GROUP BY destination"
+        )
+        with self._database.look() as rows:
+            found = rows.execute(query).fetchall()
+        return {name: count for name, count in found if name not in named}
+
+    def move(self, old: str, new: str) -> int:
+        """Let what was not sent to one destination go to another; gives how much.
+
+        What that has already, waiting or sent, is not put there twice.
+        """
+        if old == new:
+            return 0
+        with self._database.change() as rows:
+            moved = rows.execute(
+                "UPDATE OR IGNORE item SET destination = ?, refusals = 0, reason = '' "
+                "WHERE destination = ? AND state != 'sent'",
+                (new, old),
+            ).rowcount
+            twice = rows.execute(
+                "DELETE FROM item WHERE destination = ? AND state != 'sent'", (old,)
+            ).rowcount
+        return moved + twice
 
     def content(self, number: int) -> bytes | None:
         """An object's file, or None where it was sent or dropped meanwhile."""
