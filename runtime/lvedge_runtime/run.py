@@ -63,8 +63,8 @@ def read_settings(args: Sequence[str] | None) -> Told:
         return Told(options, ServiceSettings())
     from lvedge_runtime.receiver.setting import settings_from_config
 
-    config = config_from_file(Path(options.config))
     faults, service, receiver = Faults(), ServiceSettings(), None
+    config = config_from_file(Path(options.config), faults)
     with faults.noted():
         options = options_from_config(config, parser, args)
         if not options.stream:

@@ -130,6 +130,21 @@ def test_all_rooms_tell_their_faults_at_once(tmp_path: Path) -> None:
     assert "\n" not in told
 
 
+def test_a_table_that_nobody_knows_hides_no_other_fault(tmp_path: Path) -> None:
+    text = '[run]\nstream = "demo:"\n[jurnal]\nfolder = "a"\n[dicom]\nserie_s = 5\n[service]\nport = 0\n'
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        read_settings(["--config", path])
+    told = [
+        fault.removeprefix(f"{path}: ").partition(" (known")[0] for fault in str(refused.value).split("; ")
+    ]
+    assert told == [
+        "jurnal: no such setting",
+        "service.port: 0 is not a whole number above 0",
+        "dicom.serie_s: no such setting",
+    ]
+
+
 def test_a_file_without_a_source_asks_for_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"box.toml: run.stream: say what to measure"):
         read_settings(["--config", written(tmp_path, "")])
