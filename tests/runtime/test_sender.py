@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import subprocess
@@ -37,6 +38,20 @@ QUICK = OutboxSettings(timeout_s=0.4, slowest_bytes_s=1e6, refusals=3)
 PATIENT = OutboxSettings(timeout_s=20.0, refusals=3)
 
 
+PERSON = {"PatientName": "Zanzibar^Quentin", "PatientID": "PID-83610", "AccessionNumber": "ACCN-5519"}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_named(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever a peer does, no log and no line on standard error names a person or an object."""
+    caplog.set_level(logging.DEBUG, "lvedge_runtime")
+    yield
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    said = "\n".join([*(record.getMessage() for record in records), *capfd.readouterr()]).casefold()
+    uids = {str(data[k].value) for data in ge() for k in ("SOPInstanceUID", "SeriesInstanceUID")}
+    assert [word for word in (*PERSON.values(), *uids) if word.casefold() in said] == []
+
+
 class Bench:
     """An outbox with objects for a destination, and its sender, on a clock that stands where it is put."""
 
@@ -52,7 +67,7 @@ class Bench:
         self.now = 1000.0
         self.journal = journal
         self.destination = Destination("127.0.0.1", port, "PACS", tls=tls is not None, **said)
-        self.data = ge()[:count]
+        self.data = ge(**PERSON)[:count]
         made = [
             Outgoing(
                 self.destination.name,
