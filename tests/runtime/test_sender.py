@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -279,6 +280,47 @@ def test_a_passing_failure_never_kills(journal: Journal) -> None:
         assert bench.states() == [ItemState.WAITING]
         bench.sender.send_due()
         assert bench.states() == [ItemState.SENT]
+
+
+def test_a_failure_that_does_not_pass_is_dead_in_the_end(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails, came = [True], [0]
+
+    def answer(_event: evt.Event) -> int:
+        came[0] += 1
+        return 0x0110 if fails[0] else 0x0000
+
+    with peer(answer) as port:
+        bench = Bench(journal, port, replace(PATIENT, failures=4), count=1)
+        for _ in range(10):
+            bench.sender.send_due()
+            bench.now += 400
+        assert (bench.states(), bench.reasons(), came) == ([ItemState.DEAD], ["failed with 0x0110"], [4])
+        dead = f"{bench.destination.name}: object 1 is dead: failed with 0x0110"
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [dead]
+        # Tried anew it has all its attempts again.
+        assert journal.outbox.retry() == 1
+        for _ in range(3):
+            bench.sender.send_due()
+            bench.now += 400
+        assert bench.states() == [ItemState.WAITING]
+        fails[0] = False
+        bench.sender.send_due()
+        assert bench.states() == [ItemState.SENT]
+
+
+def test_a_pacs_that_is_down_for_ever_kills_nothing(journal: Journal) -> None:
+    bench = Bench(journal, free_port(), replace(PATIENT, failures=2, refusals=2))
+    for _ in range(10):
+        bench.sender.send_due()
+        bench.now += 400
+    assert bench.states() == [ItemState.WAITING] * 3
+
+
+def test_about_a_day_of_failures_is_enough() -> None:
+    most_s = OutboxSettings().failures * OutboxSettings().longest_s
+    assert (most_s / 2 >= 12 * 3600, most_s <= 26 * 3600) == (True, True)
 
 
 def test_a_class_that_is_not_taken_is_refused(journal: Journal) -> None:

@@ -53,6 +53,7 @@ MIGRATIONS = (
         bytes BLOB NOT NULL
     );
     """,
+    "ALTER TABLE item ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;",
 )
 """Version by version; the file's ``user_version`` says how many it has."""
 

@@ -21,7 +21,7 @@ class ItemState(str, Enum):
     SENT = "sent"
     """Its destination has confirmed it."""
     DEAD = "dead"
-    """Its destination refused it for good, so often that it is not tried any more."""
+    """Its destination refused it for good, or failed over it, so often that it is not tried any more."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Outbox:
             return 0
         with self._database.change() as rows:
             moved = rows.execute(
-                "UPDATE OR IGNORE item SET destination = ?, refusals = 0, reason = '' "
+                "UPDATE OR IGNORE item SET destination = ?, refusals = 0, failures = 0, reason = '' "
                 "WHERE destination = ? AND state != 'sent'",
                 (new, old),
             ).rowcount
@@ -191,13 +191,24 @@ class Outbox:
                 (reason, most, number),
             )
 
+    def fail(self, number: int, reason: str, most: int) -> bool:
+        """It failed, which may pass; after ``most`` times it is dead. Gives whether it is."""
+        with self._database.change() as rows:
+            rows.execute(
+                "UPDATE item SET attempts = attempts + 1, failures = failures + 1, reason = ?, "
+                "state = CASE WHEN failures + 1 >= ? THEN 'dead' ELSE state END WHERE number = ?",
+                (reason, most, number),
+            )
+            query = "SELECT 1 FROM item WHERE number = ? AND state = 'dead'"
+            return rows.execute(query, (number,)).fetchone() is not None
+
     def release(self, numbers: Collection[int] | None = None) -> int:
         """Let held objects go, these or all; gives how many."""
         return self._move("state = 'waiting'", ItemState.HELD, numbers)
 
     def retry(self, numbers: Collection[int] | None = None) -> int:
         """Try dead objects again, these or all; gives how many."""
-        return self._move("state = 'waiting', refusals = 0", ItemState.DEAD, numbers)
+        return self._move("state = 'waiting', refusals = 0, failures = 0", ItemState.DEAD, numbers)
 
     def _move(self, change: str, state: ItemState, numbers: Collection[int] | None) -> int:
         chosen = [item.number for item in self.items(state) if numbers is None or item.number in numbers]
