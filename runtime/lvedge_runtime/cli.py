@@ -101,7 +101,8 @@ def _run(told: Told, stopping: _Stopping) -> int:
         Sinks(uris, run.context) as sinks,
     ):
         sources = tuple(run.sources.values())
-        watch.ready((*(figure for source in sources for figure in source.figures), *sinks.figures))
+        of_sources = (figure for source in sources for figure in source.figures)
+        watch.ready((*of_sources, *sinks.figures, *run.figures))
         stopping.first(sources, watch)
         # Several streams end at their limits one by one.
         limit = options.limit if len(run.tallies) == 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,15 @@ class Faults:
             raise UsageError("; ".join(self._words))
 
 
-def config_from_file(path: Path) -> Config:
+def config_from_file(path: Path, faults: Faults | None = None) -> Config:
     """What a TOML file states; the rooms that its tables belong to look at them.
 
+    Args:
+        path: where it lies.
+        faults: notes a table that nobody knows, so that the others are looked at, too.
+
     Raises:
-        UsageError: if it cannot be read, is no TOML, or has a table that nobody knows.
+        UsageError: if it cannot be read, is no TOML, or, without ``faults``, has a table that nobody knows.
         MissingExtraError: on CPython 3.10 without tomli.
     """
     try:
@@ -69,6 +73,7 @@ def config_from_file(path: Path) -> Config:
         raise UsageError(f"the settings in {path} cannot be read: {getattr(err, 'strerror', err)}") from err
     with placed(path):
         tables = _parsed(text)
+    with nullcontext() if faults is None else faults.noted(), placed(path):
         check_known(tables, TABLES, "")
     return Config(path, tables)
 

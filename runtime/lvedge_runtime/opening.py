@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lvedge.bundle import Bundle
     from lvedge.casetable import CaseTable
     from lvedge.frame import Given, NotYet, Receipt
+    from lvedge_runtime.figure import Figure
     from lvedge_runtime.journal.journal import Journal
     from lvedge_runtime.receiver.setting import Settings
     from lvedge_runtime.run import Told
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 ALL_MEASURED, NOTHING_MEASURED, SOME_REFUSED = 0, 2, 3
 NOTICE = "research use, not a medical device"
+
+NO_JOURNAL = (
+    "a service without a journal: what was acknowledged is lost with the process, and files of results begin "
+    'anew at every start; name a folder for it, [journal] folder = "..."'
+)
 
 LOG = logging.getLogger("lvedge_runtime.run")
 
@@ -68,12 +74,14 @@ class Opened:
         items: what the streams give, each with its stream's number.
         tallies: of every stream, by number.
         context: what the sinks may say about the run.
+        figures: what can be followed beside sources and sinks.
     """
 
     sources: Mapping[int, Source]
     items: Iterable[tuple[int, Item | Receipt]]
     tallies: Sequence[Tally]
     context: RunContext
+    figures: Sequence[Figure] = ()
 
 
 @contextmanager
@@ -81,6 +89,7 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
     """The streams that the run was told of, on one engine."""
     from lvedge.bundle import open_bundle
     from lvedge_runtime.engines import open_engine
+    from lvedge_runtime.run import RECEIVES
 
     options, settings = told.options, told.receiver
     source_options = replace(_source_options(options), config=told.config)
@@ -102,6 +111,9 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
         from lvedge_runtime.sinks import RunContext, has_standard_output
         from lvedge_runtime.stream import Stream
 
+        figures = () if journal is None else _outbox_figures(journal, uris)
+        if watch.is_asked and journal is None and options.stream[0].startswith(RECEIVES):
+            LOG.warning(NO_JOURNAL)
         source_options = replace(
             source_options, modality=bundle.modality, journal=journal, turned=watch.turned
         )
@@ -129,7 +141,7 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
 
         if len(tallies) == 1:
             items = ((0, item) for item in stream_of(sources[0], sources[0].live))
-            yield Opened(sources, items, tallies, contexts[0])
+            yield Opened(sources, items, tallies, contexts[0], figures)
             return
         from lvedge_runtime.several import several
 
@@ -187,6 +199,20 @@ def _journal(settings: Settings) -> Iterator[Journal | None]:
 
     with Journal(settings.journal.folder, settings.journal) as journal:
         yield journal
+
+
+def _outbox_figures(journal: Journal, uris: Sequence[str]) -> Sequence[Figure]:
+    """What can be followed of the outbox; what waits there for a destination that no sink names is told."""
+    from lvedge_runtime.run import destination_uris
+    from lvedge_runtime.sender.destination import destination_from_uri
+
+    named = tuple(destination_from_uri(uri).name for uri in destination_uris(uris))
+    for name, count in journal.outbox.stranded(named).items():
+        words = (
+            "%d objects wait for %s, which no sink names: name it, or lvedge-outbox move them or drop them"
+        )
+        LOG.warning(words, count, name)
+    return journal.figures(named)
 
 
 def _cases(options: argparse.Namespace) -> CaseTable | None:

@@ -59,11 +59,12 @@ def read_settings(args: Sequence[str] | None) -> Told:
     if options.config is None:
         if len(options.stream) > 1:
             check_uris_of(options)
+        check_destinations(options, None)
         return Told(options, ServiceSettings())
     from lvedge_runtime.receiver.setting import settings_from_config
 
-    config = config_from_file(Path(options.config))
     faults, service, receiver = Faults(), ServiceSettings(), None
+    config = config_from_file(Path(options.config), faults)
     with faults.noted():
         options = options_from_config(config, parser, args)
         if not options.stream:
@@ -73,6 +74,9 @@ def read_settings(args: Sequence[str] | None) -> Told:
         service = service_from_config(config)
     with faults.noted():
         receiver = settings_from_config(config)
+    if receiver is not None:
+        with faults.noted(), placed(config.path):
+            check_destinations(options, receiver)
     faults.tell()
     beyond = config.tables.keys() - {"run", "service"}
     if len(options.stream) > 1 and beyond:
@@ -108,6 +112,23 @@ def check_uris_of(options: argparse.Namespace) -> None:
                 f"{uri!r} sends what one stream gives, and {len(keys)} are named: write dicomsr:DIR and "
                 "dicomseg:DIR, or measure each in a run of its own"
             )
+
+
+def check_destinations(options: argparse.Namespace, receiver: Settings | None) -> None:
+    """Check that the settings have what the sinks that send need, without opening anything.
+
+    Raises:
+        UsageError: if one of them lacks anything.
+    """
+    for uri in destination_uris(options.sink):
+        from lvedge_runtime.sender.destination import usable_destination
+
+        usable_destination(uri, receiver)
+
+
+def destination_uris(sinks: Sequence[str]) -> list[str]:
+    """Those of the sinks that send."""
+    return [uri for uri in sinks if uri.lower().startswith(SENDS)]
 
 
 def sink_uris(options: argparse.Namespace) -> list[str]:

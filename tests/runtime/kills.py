@@ -34,6 +34,8 @@ QUIET_S = 3.0
 """After so long without a picture a series is whole: longer than a start and the next picture take."""
 
 SETTINGS = f"""
+[service]
+log_level = "debug"
 [dicom]
 series_s = {QUIET_S}
 gap_s = 600
@@ -47,11 +49,21 @@ longest_s = 1
 PATIENCE_S = 120.0
 
 
+PERSON = {
+    "PatientName": "Zanzibar^Quentin",
+    "PatientBirthDate": "19570411",
+    "AccessionNumber": "ACCN-5519",
+    "InstitutionName": "sesame hall",
+}
+PERSONS = ("PID-83610", "PID-83611")
+
+
 def two_series() -> list[FileDataset]:
     """Two small cines that arrive by turns, as of two patients at once."""
     tags = {"NominalInterval": 720, "CardiacNumberOfImages": 6, "FrameOfReferenceUID": "1.2.77.1"}
     series = [
-        cine(uid, (1.0, 0.9), BEAT, step_ms=120.0, PatientID=uid, **tags) for uid in ("1.2.81.1", "1.2.81.2")
+        cine(uid, (1.0, 0.9), BEAT, step_ms=120.0, PatientID=person, **PERSON, **tags)
+        for uid, person in zip(("1.2.81.1", "1.2.81.2"), PERSONS, strict=True)
     ]
     return [data for pair in zip(*series, strict=True) for data in pair]
 
@@ -146,7 +158,7 @@ class Trial:
         self._number = self.starter.start(
             [
                 *("--stream", f"dicom://127.0.0.1:{self._port}", "--config", folder / "lvedge.toml"),
-                *("--bundle", folder / "discs.lvedge", "--engine", "onnxruntime-cpu", "--quiet"),
+                *("--bundle", folder / "discs.lvedge", "--engine", "onnxruntime-cpu"),
                 *("--sink", f"jsonl:{folder}/out.jsonl", "--sink", f"csv:{folder}/out.csv", "--sink", pacs),
             ],
             folder / "said.txt",
@@ -172,6 +184,7 @@ class Trial:
             with suppress(ProcessLookupError):
                 os.kill(self._number, signal.SIGKILL)
         assert "Traceback" not in self._said()
+        self.check_log()
         return self.left()
 
     def _wait_for_moment(self, drawn: random.Random) -> None:
@@ -221,6 +234,14 @@ class Trial:
         for uid in self.acknowledged:
             path = self.folder / "state" / "received" / f"{found[uid]:08d}.dcm"
             assert path.stat().st_size > sizes[uid]
+
+    def check_log(self) -> None:
+        """It was written to, and says of nobody who it is, nor what a scanner calls anything."""
+        said = self._said()
+        uids = {str(data[k].value) for data in self.data for k in ("SOPInstanceUID", "SeriesInstanceUID")}
+        assert "series" in said
+        words = (*PERSON.values(), *PERSONS, *uids)
+        assert [word for word in words if word.casefold() in said.casefold()] == []
 
     def _is_over(self) -> bool:
         """Whether all is measured, delivered and sent."""

@@ -14,6 +14,7 @@ from certificates import write_certificate
 from peers import program, receiver
 from service_process import free_port
 
+from lvedge_runtime.cli import main as run_main
 from lvedge_runtime.doctor.check import Standing
 from lvedge_runtime.doctor.cli import main
 from lvedge_runtime.doctor.service import service_checks
@@ -74,6 +75,99 @@ address = "127.0.0.1"
             f"receiver 127.0.0.1:{there.source.port}": (Standing.USED, "answers an echo"),
             f"peer DCMTK 127.0.0.1:{port}": (Standing.USED, "answers an echo"),
         }
+
+
+def test_a_destination_is_asked_too_whatever_is_measured(tmp_path: Path) -> None:
+    with storescp() as port:
+        at = f"store://127.0.0.1:{port}?calling=BOX&called"
+        text = f"""[run]
+stream = "dicom:{tmp_path}"
+sinks = ["{at}=DCMTK", "store://127.0.0.1:{free_port()}"]
+[journal]
+folder = "state"
+"""
+        path = box(tmp_path, text)
+        found = list(told(path).items())
+    state = tmp_path / "state"
+    down = "no echo: nothing listens there: start it, or mend address and port"
+    other = found[-1][0]
+    assert found == [
+        ("settings", (Standing.USED, f"{path}, measures dicom:{tmp_path}")),
+        ("journal", (Standing.USED, f"{state} can be written to")),
+        ("DICOM objects", (Standing.USED, "highdicom is there")),
+        (f"destination 127.0.0.1:{port}", (Standing.USED, "answers an echo")),
+        (other, (Standing.WORTH_MENDING, down)),
+    ]
+    assert not state.exists()
+
+
+def test_a_destination_s_refusal_is_put_in_words(tmp_path: Path) -> None:
+    with receiver(tmp_path) as there:
+        _, port = there.at
+        sink = f"store://127.0.0.1:{port}?called=PACS"
+        path = box(tmp_path, f'[run]\nstream = "dicom:a"\nsinks = ["{sink}"]\n[journal]\nfolder = "state"\n')
+        words = "no echo: it is not called PACS: mend the AE title"
+        assert told(path)[f"destination 127.0.0.1:{port}"] == (Standing.WORTH_MENDING, words)
+
+
+INSECURE = "the connection did not become secure: do both sides have certificates that the other trusts?"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", (Standing.USED, "answers an echo")),
+        ("localhost", (Standing.WORTH_MENDING, f"no echo: {INSECURE}")),
+    ],
+)
+def test_a_destination_over_tls_is_known_by_its_name(
+    tmp_path: Path, host: str, expected: tuple[Standing, str]
+) -> None:
+    authority = write_certificate(tmp_path, "ca")
+    write_certificate(tmp_path, "box", authority)  # its name is 127.0.0.1
+    files = f'certificate = "{tmp_path}/box.pem"\nkey = "{tmp_path}/box.key"\nclients = "{tmp_path}/ca.pem"\n'
+    tls = f"[dicom.tls]\n{files}"
+    with receiver(tmp_path, tls) as there:
+        _, port = there.at
+        sink = f"store://{host}:{port}?called=LVEDGE&tls=true"
+        text = f'[run]\nstream = "dicom:a"\nsinks = ["{sink}"]\n[journal]\nfolder = "state"\n{tls}'
+        assert told(box(tmp_path, text))[f"destination {host}:{port}"] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "store:// keeps objects until they are sent: name a folder for them"),
+        ('[journal]\nfolder = "state"\n', "tls=true needs the certificates of [dicom.tls] in the settings"),
+    ],
+)
+@pytest.mark.parametrize("stream", ["dicom://127.0.0.1:{port}", "dicom:a"])
+def test_what_a_destination_lacks_is_said_by_doctor_and_run_before_anything_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stream: str, text: str, words: str
+) -> None:
+    run = f'[run]\nstream = "{stream.format(port=free_port())}"\nsinks = ["store://127.0.0.1:104?tls=true"]\n'
+    path = box(tmp_path, run + text)
+    assert main(["--json", "--config", str(path)]) == 1
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert words in checks["settings"]["found"]
+    assert run_main(["--config", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"lvedge-run: error: {checks['settings']['found']}"
+
+
+def test_a_folder_in_which_no_journal_can_lie_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "values.jsonl").touch()
+    reasons = {
+        "/proc/nope": "the journal's folder /proc/nope cannot be used: No such file or directory",
+        f"{tmp_path}/results": f"{tmp_path}/results holds other files: give the journal a folder of its own",
+        f"{tmp_path}/a/b": f"the journal's folder {tmp_path}/a/b cannot be used: Not a directory",
+    }
+    for folder, words in reasons.items():
+        path = box(tmp_path, f'[run]\nstream = "dicom:a"\n[journal]\nfolder = "{folder}"\n')
+        assert told(path)["journal"] == (Standing.FAULT, words)
+        assert run_main(["--config", str(path)]) == 2
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_the_page_states_the_defaults(tmp_path: Path) -> None:
     assert [rule.name for rule in stated.rules[:1]] == ["our cines"]
     assert stated.rules[1:] == DEFAULT_RULES
     assert stated.peers == (Peer("SCANNER1", ip_network("10.1.2.0/24")),)
-    assert stated.journal.folder == Path("/var/lib/lvedge")
+    assert stated.journal.folder == Path("/var/lib/lvedge/journal")
     others_than_these = replace(
         stated,
         rules=DEFAULT_RULES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +39,20 @@ QUICK = OutboxSettings(timeout_s=0.4, slowest_bytes_s=1e6, refusals=3)
 PATIENT = OutboxSettings(timeout_s=20.0, refusals=3)
 
 
+PERSON = {"PatientName": "Zanzibar^Quentin", "PatientID": "PID-83610", "AccessionNumber": "ACCN-5519"}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_named(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever a peer does, no log and no line on standard error names a person or an object."""
+    caplog.set_level(logging.DEBUG, "lvedge_runtime")
+    yield
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    said = "\n".join([*(record.getMessage() for record in records), *capfd.readouterr()]).casefold()
+    uids = {str(data[k].value) for data in ge() for k in ("SOPInstanceUID", "SeriesInstanceUID")}
+    assert [word for word in (*PERSON.values(), *uids) if word.casefold() in said] == []
+
+
 class Bench:
     """An outbox with objects for a destination, and its sender, on a clock that stands where it is put."""
 
@@ -52,7 +68,7 @@ class Bench:
         self.now = 1000.0
         self.journal = journal
         self.destination = Destination("127.0.0.1", port, "PACS", tls=tls is not None, **said)
-        self.data = ge()[:count]
+        self.data = ge(**PERSON)[:count]
         made = [
             Outgoing(
                 self.destination.name,
@@ -264,6 +280,47 @@ def test_a_passing_failure_never_kills(journal: Journal) -> None:
         assert bench.states() == [ItemState.WAITING]
         bench.sender.send_due()
         assert bench.states() == [ItemState.SENT]
+
+
+def test_a_failure_that_does_not_pass_is_dead_in_the_end(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails, came = [True], [0]
+
+    def answer(_event: evt.Event) -> int:
+        came[0] += 1
+        return 0x0110 if fails[0] else 0x0000
+
+    with peer(answer) as port:
+        bench = Bench(journal, port, replace(PATIENT, failures=4), count=1)
+        for _ in range(10):
+            bench.sender.send_due()
+            bench.now += 400
+        assert (bench.states(), bench.reasons(), came) == ([ItemState.DEAD], ["failed with 0x0110"], [4])
+        dead = f"{bench.destination.name}: object 1 is dead: failed with 0x0110"
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [dead]
+        # Tried anew it has all its attempts again.
+        assert journal.outbox.retry() == 1
+        for _ in range(3):
+            bench.sender.send_due()
+            bench.now += 400
+        assert bench.states() == [ItemState.WAITING]
+        fails[0] = False
+        bench.sender.send_due()
+        assert bench.states() == [ItemState.SENT]
+
+
+def test_a_pacs_that_is_down_for_ever_kills_nothing(journal: Journal) -> None:
+    bench = Bench(journal, free_port(), replace(PATIENT, failures=2, refusals=2))
+    for _ in range(10):
+        bench.sender.send_due()
+        bench.now += 400
+    assert bench.states() == [ItemState.WAITING] * 3
+
+
+def test_about_a_day_of_failures_is_enough() -> None:
+    most_s = OutboxSettings().failures * OutboxSettings().longest_s
+    assert (most_s / 2 >= 12 * 3600, most_s <= 26 * 3600) == (True, True)
 
 
 def test_a_class_that_is_not_taken_is_refused(journal: Journal) -> None:

@@ -10,11 +10,14 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from cine_files import content_of, ge
 from peers import ask, written
 from pydicom.uid import UID
 from service_process import heard, service
 from test_receiver_command import lines_of, run_on_folder, whole
+
+from lvedge_runtime.opening import NO_JOURNAL
 
 
 def test_what_is_measured_is_told_and_a_request_to_stop_finishes_it(tmp_path: Path) -> None:
@@ -50,6 +53,13 @@ def test_what_is_measured_is_told_and_a_request_to_stop_finishes_it(tmp_path: Pa
     assert (series["pictures"], series["instances"], series["dropped"]) == (36, 36, 0)
     run_on_folder(files, tmp_path / "folder.jsonl", "--bundle", tmp_path / "tiny.lvedge")
     assert whole(lines_of(tmp_path / "out.jsonl")) == whole(lines_of(tmp_path / "folder.jsonl"))
+
+
+@pytest.mark.parametrize("journal", ["", '[journal]\nfolder = "state"\nleast_free_bytes = 1\n'])
+def test_a_service_without_a_journal_is_warned_of_it(tmp_path: Path, journal: str) -> None:
+    with service(tmp_path, journal) as there:
+        warned = [line["message"] for line in there.log() if line["level"] == "warning"]
+    assert warned == ([] if journal else [NO_JOURNAL])
 
 
 def test_after_a_request_to_stop_nobody_is_let_in(tmp_path: Path) -> None:

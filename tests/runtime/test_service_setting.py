@@ -130,6 +130,21 @@ def test_all_rooms_tell_their_faults_at_once(tmp_path: Path) -> None:
     assert "\n" not in told
 
 
+def test_a_table_that_nobody_knows_hides_no_other_fault(tmp_path: Path) -> None:
+    text = '[run]\nstream = "demo:"\n[jurnal]\nfolder = "a"\n[dicom]\nserie_s = 5\n[service]\nport = 0\n'
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        read_settings(["--config", path])
+    told = [
+        fault.removeprefix(f"{path}: ").partition(" (known")[0] for fault in str(refused.value).split("; ")
+    ]
+    assert told == [
+        "jurnal: no such setting",
+        "service.port: 0 is not a whole number above 0",
+        "dicom.serie_s: no such setting",
+    ]
+
+
 def test_a_file_without_a_source_asks_for_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"box.toml: run.stream: say what to measure"):
         read_settings(["--config", written(tmp_path, "")])
@@ -171,3 +186,16 @@ def test_the_file_to_begin_with_can_be_meant(tmp_path: Path) -> None:
     )
     assert told.receiver is not None
     assert [peer.ae_title for peer in told.receiver.peers] == ["SCANNER1"]
+    # What was acknowledged outlives the process, in a folder that the results do not lie in.
+    journal = told.receiver.journal.folder
+    assert journal == Path("/var/lib/lvedge/journal")
+    assert told.options.sink == ["jsonl:/var/lib/lvedge/values.jsonl"]
+    # The pages name the same folder.
+    for page in ("dicom.md", "service.md"):
+        named = re.findall(r'(?m)^folder = "(.*?)"', (ROOT / "docs" / page).read_text("utf-8"))
+        assert named == [str(journal)]
+
+
+def test_the_page_installs_all_that_the_service_may_need() -> None:
+    page = (ROOT / "docs" / "service.md").read_text("utf-8")
+    assert re.findall(r"lvedge\[(.*?)\]'", page) == ["dicom-net,dicom-objects,codecs,service"] * 2

@@ -10,7 +10,7 @@ from lvedge.errors import UsageError
 from lvedge_runtime.derived.objects import objects_from_series
 from lvedge_runtime.derived.series import LOG, NoObjectsError, SeriesCollector
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
-from lvedge_runtime.sinks.output import made_folder, write_whole
+from lvedge_runtime.sinks.output import made_folder, write_private
 
 
 class ObjectSink(BaseSink):
@@ -50,7 +50,7 @@ class ObjectSink(BaseSink):
             return
         for each in made:
             path = self._folder / f"{measured.name}_{self.kind}{each.InstanceNumber:02d}.dcm"
-            write_whole(path, content_of(each))
+            write_private(path, content_of(each))
 
 
 class ReportSink(ObjectSink):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
 
 from lvedge.errors import MissingExtraError, UsageError
 from lvedge_runtime.derived.objects import objects_from_series
 from lvedge_runtime.derived.series import NoObjectsError, SeriesCollector
 from lvedge_runtime.derived.sink import content_of
-from lvedge_runtime.figure import Figure
 from lvedge_runtime.journal.journal import Delivery
-from lvedge_runtime.journal.outbox import ItemState, Outgoing
+from lvedge_runtime.journal.outbox import Outgoing
 from lvedge_runtime.receiver.setting import Settings
 from lvedge_runtime.sinks import BaseSink, Item, RunContext
 
 try:
-    from lvedge_runtime.sender.destination import destination_from_uri
+    from lvedge_runtime.sender.destination import NO_JOURNAL, usable_destination
     from lvedge_runtime.sender.sender import Sender
 except ImportError as err:
     raise MissingExtraError("pynetdicom", "dicom-net", "sending DICOM") from err
@@ -25,8 +22,6 @@ except ImportError as err:
 LOG = logging.getLogger("lvedge_runtime.sender")
 PATIENCE_S = 10.0
 """So long the end of a run waits for what can be sent at once; the rest is sent by the next run."""
-MOST_AGE_S = 3600.0
-"""An object that waits for longer makes the service unwell."""
 
 
 class StoreSink(BaseSink):
@@ -46,20 +41,15 @@ class StoreSink(BaseSink):
     """
 
     def __init__(self, target: str, context: RunContext) -> None:
-        self._destination = destination_from_uri(target)
         settings = context.settings or Settings()
+        self._destination = usable_destination(target, settings)
         if context.journal is None:
-            raise UsageError(
-                "store:// keeps objects until they are sent: name a folder for them in a file for --config, "
-                '[journal] folder = "..."'
-            )
+            raise UsageError(NO_JOURNAL)
         if context.origin is None:
             raise UsageError(
                 f"store:// refers to DICOM images, and {context.source or 'the source'} has none: measure "
                 "dicom:PATH or dicom://[host]:port"
             )
-        if self._destination.tls and settings.tls is None:
-            raise UsageError(f"{target}: tls=true needs the certificates of [dicom.tls] in the settings")
         self._kinds = ("sr", "seg", "sc") if self._destination.pictures else ("sr", "seg")
         self._collector = SeriesCollector(context)
         self._made: list[Outgoing] = []
@@ -83,25 +73,6 @@ class StoreSink(BaseSink):
             syntax = str(each.file_meta.TransferSyntaxUID)
             identity = (str(each.SOPClassUID), str(each.SOPInstanceUID), syntax)
             self._made.append(Outgoing(self._destination.name, *identity, content_of(each)))
-
-    @property
-    def figures(self) -> Sequence[Figure]:
-        """What waits for the destination, for how long, and what it refused for good."""
-        name, outbox = self._destination.name, self._outbox
-
-        def figure(what: str, words: str, read: Callable[[], float], most: float | None = None) -> Figure:
-            return Figure(f"outbox_{what}", words, lambda: {name: read()}, kind="destination", most=most)
-
-        def counted(state: ItemState) -> Callable[[], float]:
-            return lambda: outbox.count(state, name)
-
-        age = "Since the oldest object that waits to be sent was made."
-        return (
-            figure("age_seconds", age, lambda: outbox.age_s(name, time.time()), MOST_AGE_S),
-            figure("waiting", "Objects that wait to be sent.", counted(ItemState.WAITING)),
-            figure("held", "Objects that wait for a release.", counted(ItemState.HELD)),
-            figure("dead", "Objects that were refused for good.", counted(ItemState.DEAD), 0.0),
-        )
 
     def settle(self, delivery: Delivery) -> None:
         delivery.outgoing += self._made

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 def service_checks(path: Path) -> Iterator[Check]:
-    """Whether the settings can be meant; then an echo from each peer that has a port, and from our receiver.
+    """Whether the settings can be meant; whether the journal has its place; then echoes.
+
+    Of our receiver, of each peer that has a port, and of each destination of ``store://``.
 
     Args:
         path: the file of settings.
     """
-    from lvedge_runtime.run import read_settings
+    from lvedge_runtime.run import RECEIVES, destination_uris, read_settings
     from lvedge_runtime.sources import SOURCES
     from lvedge_runtime.uri import parse_uri
 
@@ -33,8 +35,57 @@ def service_checks(path: Path) -> Iterator[Check]:
     yield Check("settings", Standing.USED, f"{path}, measures {', '.join(told.options.stream)}")
     if told.service.http:
         yield _page_packages()
-    if uri.key == "dicom://" and told.receiver is not None:
-        yield from _peers(uri, told.receiver)
+    settings = told.receiver
+    if settings is None:
+        return
+    if settings.journal.folder is not None:
+        yield _journal(settings.journal.folder)
+    destinations = destination_uris(told.options.sink)
+    if destinations:
+        yield _object_packages()
+    if uri.key != RECEIVES and not destinations:
+        return
+    try:
+        import pynetdicom  # noqa: F401
+    except ImportError:
+        missing = MissingExtraError("pynetdicom", "dicom-net", "DICOM over the network")
+        yield Check("DICOM network", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-net]'")
+        return
+    if uri.key == RECEIVES:
+        yield from _peers(uri, settings)
+    for text in destinations:
+        yield _destination(text, settings)
+
+
+def _journal(folder: Path) -> Check:
+    from lvedge_runtime.journal.journal import obstacle
+
+    why = obstacle(folder)
+    if why is None:
+        return Check("journal", Standing.USED, f"{folder} can be written to")
+    return Check("journal", Standing.FAULT, why, f"ls -la {folder}; name another folder in [journal]")
+
+
+def _object_packages() -> Check:
+    try:
+        import highdicom  # noqa: F401
+    except ImportError:
+        missing = MissingExtraError("highdicom", "dicom-objects", "making DICOM objects")
+        return Check("DICOM objects", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-objects]'")
+    return Check("DICOM objects", Standing.USED, "highdicom is there")
+
+
+def _destination(text: str, settings: Settings) -> Check:
+    """An echo from where objects are sent, under the names and with the certificates they are sent with."""
+    from lvedge_runtime.receiver.echo import refusal
+    from lvedge_runtime.sender.destination import destination_from_uri
+
+    there = destination_from_uri(text)
+    calling = there.calling or settings.ae_title
+    tls = settings.tls if there.tls else None
+    why = refusal(there.host, there.port, calling, there.called, tls, is_named=True)
+    remedy = f"echoscu -v -aet {calling} -aec {there.called} {there.host} {there.port}"
+    return _told(f"destination {there.host}:{there.port}", why, remedy)
 
 
 def _page_packages() -> Check:
@@ -47,12 +98,8 @@ def _page_packages() -> Check:
 
 
 def _peers(uri: Uri, settings: Settings) -> Iterator[Check]:
-    try:
-        from lvedge_runtime.receiver.echo import refusal
-    except ImportError:
-        missing = MissingExtraError("pynetdicom", "dicom-net", "receiving DICOM")
-        yield Check("DICOM network", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-net]'")
-        return
+    from lvedge_runtime.receiver.echo import refusal
+
     ours = settings.ae_title
     host = uri.host or ""
     if host in ("0.0.0.0", "::"):  # compared, not bound  # nosec B104

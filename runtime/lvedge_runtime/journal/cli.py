@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from lvedge import __version__
 from lvedge.errors import LvedgeError, UsageError
 from lvedge_runtime.journal.journal import outbox_of
 from lvedge_runtime.journal.outbox import Item, ItemState, Outbox
+from lvedge_runtime.uri import parse_uri
 
 DONE, WRONG = 0, 2
 
@@ -43,8 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = argparse.ArgumentParser(
         prog="lvedge-outbox",
-        description="Shows objects that lvedge-run sends to other systems; releases, repeats or drops them. "
-        "Also while lvedge-run is at work; it sees a change within a second.",
+        description="Shows objects that lvedge-run sends to other systems; releases, repeats, moves or drops "
+        "them. Also while lvedge-run is at work; it sees a change within a second.",
         epilog="exit codes: 0 done; 2 wrong usage, or no journal there.",
     )
     parser.add_argument("--version", action="version", version=f"lvedge {__version__}")
@@ -63,6 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
         changing.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="as list shows them")
         changing.add_argument("--all", action="store_true", help="all that this can be done to")
         changing.set_defaults(numbers=[])
+    moving = commands.add_parser("move", help="send what waits for one destination to another")
+    moving.add_argument("old", metavar="OLD", help="as list shows it, store://HOST:PORT")
+    moving.add_argument("new", metavar="NEW", help="where it goes from now on, store://HOST:PORT")
     for command in commands.choices.values():
         command.add_argument(
             "--state", required=True, metavar="FOLDER", help="the journal's folder, [journal] in the settings"
@@ -75,6 +80,15 @@ def _run(options: argparse.Namespace, outbox: Outbox) -> int:
         state = None if options.only is None else ItemState(options.only)
         for line in table_of(outbox.items(state), time.time()):
             sys.stdout.write(f"{line}\n")
+        return DONE
+    if options.command == "move":
+        old, new = (_destination(text) for text in (options.old, options.new))
+        if old == new:
+            raise UsageError(f"{old} is one destination: name another to move to")
+        count = outbox.move(old, new)
+        if not count:
+            raise UsageError(f"nothing waits for {old}: see lvedge-outbox list")
+        sys.stdout.write(f"{count} moved\n")
         return DONE
     if bool(options.numbers) is options.all:
         raise UsageError(f"write the numbers of objects to {options.command}, or --all")
@@ -89,6 +103,11 @@ def _run(options: argparse.Namespace, outbox: Outbox) -> int:
     if options.numbers and count < len(set(options.numbers)):
         raise UsageError(f"{len(set(options.numbers)) - count} of these could not be: see lvedge-outbox list")
     return DONE
+
+
+def _destination(text: str) -> str:
+    """What the outbox calls a destination: host and port, without AE titles."""
+    return str(replace(parse_uri(text, ("store://",), "destination"), path="", query={}))
 
 
 def table_of(items: Sequence[Item], now: float) -> list[str]:

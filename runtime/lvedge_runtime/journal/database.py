@@ -53,10 +53,17 @@ MIGRATIONS = (
         bytes BLOB NOT NULL
     );
     """,
+    "ALTER TABLE item ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;",
 )
 """Version by version; the file's ``user_version`` says how many it has."""
 
 BUSY_S = 10.0
+INCREMENTAL = 2
+"""``PRAGMA auto_vacuum``: pages that are free can be given back some at a time."""
+PAGES_AT_ONCE, STEPS = 1024, 16
+"""``give_back`` frees so many pages in a transaction, and so many times: 64 MB of the usual 4 KB."""
+MOST_LOG_BYTES = 4 << 20
+"""The log beside the file (WAL) keeps no more of the disk than this after a large transaction."""
 
 
 class Database:
@@ -79,11 +86,19 @@ class Database:
         except (OSError, sqlite3.Error) as err:
             raise _unusable(path, err) from err
         try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            # The first counts where there is no table yet; of an older file see _make_shrinkable.
+            for pragma in (
+                f"auto_vacuum = {INCREMENTAL}",
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                f"journal_size_limit = {MOST_LOG_BYTES}",
+            ):
                 self._connection.execute(f"PRAGMA {pragma}")
             # What was removed held data of persons.
             self._connection.execute("PRAGMA secure_delete = ON")
             self._migrate()
+            self._make_shrinkable(path)
         except BaseException as err:
             if self._connection is not None:
                 self._connection.close()
@@ -101,6 +116,37 @@ class Database:
             )
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             self._connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _make_shrinkable(self, path: Path) -> None:
+        """Rewrite a file that was made without ``auto_vacuum`` and never gives a page back.
+
+        Its own pragma says whether that is done, no version: where there is no room for the copy, or another
+        process has it open, it is done at a later start.
+        """
+        if self._number("auto_vacuum") == INCREMENTAL:
+            return
+        copy = (self._number("page_count") - self._number("freelist_count")) * self._number("page_size")
+        disk = os.statvfs(path)
+        if disk.f_bavail * disk.f_frsize < 2 * copy + MOST_LOG_BYTES:
+            return
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+            self._connection.execute("VACUUM")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def give_back(self) -> None:
+        """Give free pages back to the disk, at most 64 MB of them; a disk that takes nothing keeps them."""
+        with self._lock, suppress(sqlite3.OperationalError):
+            for _ in range(STEPS):
+                if not self._number("freelist_count"):
+                    break
+                # A step frees a page, and execute() takes one step: of a script all are taken.
+                self._connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
+                # Only now the file is shorter; a log that is left as it is would grow by what was moved.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _number(self, pragma: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:

@@ -95,12 +95,16 @@ class Instances:
             return len(self._in_use)
 
     def make_room(self, size: int, most_bytes: int, most_files: int) -> bool:
-        """Whether another file may be written; delivered series make room for it, the oldest first.
+        """Whether another file may be written.
+
+        What the database's file holds and does not use goes first, then delivered series, the oldest first.
 
         Args:
             size: of the file, bytes.
             most_bytes, most_files: how much may lie here.
         """
+        if not self._has_disk(size):
+            self._database.give_back()
         while not self._has_room(size, most_bytes, most_files):
             if not self._remove_oldest():
                 return False
@@ -109,6 +113,9 @@ class Instances:
     def _has_room(self, size: int, most_bytes: int, most_files: int) -> bool:
         if self._total + size > most_bytes or self._files >= most_files:
             return False
+        return self._has_disk(size)
+
+    def _has_disk(self, size: int) -> bool:
         disk = os.statvfs(self._folder)
         return disk.f_bavail * disk.f_frsize >= self._least_free_bytes + size
 

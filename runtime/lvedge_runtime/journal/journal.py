@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from lvedge.errors import JournalError
+from lvedge_runtime.figure import Figure
 from lvedge_runtime.journal.database import Database
+from lvedge_runtime.journal.gauge import outbox_figures
 from lvedge_runtime.journal.instance import Instances
 from lvedge_runtime.journal.outbox import Outbox, Outgoing
 from lvedge_runtime.journal.setting import JournalSettings
@@ -98,6 +101,10 @@ class Journal:
         with self._database.look() as rows:
             return frozenset(rows.execute("SELECT series, origin FROM shown").fetchall())
 
+    def figures(self, named: Collection[str]) -> Sequence[Figure]:
+        """What can be followed of the outbox, whose destinations are those that sinks name, or others."""
+        return outbox_figures(self.outbox, named, self._now)
+
     @property
     def is_behind(self) -> bool:
         """Whether there is a delivery that the disk did not take."""
@@ -131,7 +138,7 @@ class Journal:
                 Outbox.put(rows, outgoing, self.settings.outbox.release, now)
 
     def tidy(self) -> None:
-        """Remove what was delivered, and what was sent, more than ``keep_days`` ago."""
+        """Remove what was delivered, and what was sent, more than ``keep_days`` ago; give disk back."""
         now = self._now()
         with self._database.change() as rows:
             # A clock that was put back must not keep anything for longer.
@@ -140,6 +147,7 @@ class Journal:
             before = now - DAY_S * self.settings.keep_days
             rows.execute("DELETE FROM item WHERE state = 'sent' AND sent < ?", (before,))
         self.instances.tidy(before)
+        self._database.give_back()
 
 
 def outbox_of(folder: Path) -> tuple[Outbox, Database]:
@@ -154,12 +162,27 @@ def outbox_of(folder: Path) -> tuple[Outbox, Database]:
     return Outbox(database), database
 
 
+def obstacle(folder: Path) -> str | None:
+    """Why no journal can lie in a folder, or None; nothing is left of the look, and a run may be using it."""
+    try:
+        if folder.exists() and not (folder / LOCK).exists() and any(folder.iterdir()):
+            return _OTHER_FILES.format(folder)
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with TemporaryDirectory(prefix=".lvedge-", dir=place):
+            return None
+    except OSError as err:
+        return f"the journal's folder {folder} cannot be used: {err.strerror}"
+
+
+_OTHER_FILES = "{} holds other files: give the journal a folder of its own"
+
+
 def _locked(folder: Path) -> int:
     """The handle of a lock on a folder, until it is closed."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / LOCK).exists() and any(folder.iterdir()):
-            raise JournalError(f"{folder} holds other files: give the journal a folder of its own")
+            raise JournalError(_OTHER_FILES.format(folder))
         folder.chmod(0o700)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:

@@ -21,7 +21,7 @@ class ItemState(str, Enum):
     SENT = "sent"
     """Its destination has confirmed it."""
     DEAD = "dead"
-    """Its destination refused it for good, so often that it is not tried any more."""
+    """Its destination refused it for good, or failed over it, so often that it is not tried any more."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +117,46 @@ class Outbox:
             found = rows.execute(query, (None if state is None else state.value, destination)).fetchall()
         return [_item(values) for values in found]
 
-    def count(self, state: ItemState, destination: str) -> float:
-        """How many objects for a destination are in a state."""
-        query = "SELECT count(*) FROM item WHERE state = ? AND destination = ?"
+    def counts(self, state: ItemState) -> dict[str, float]:
+        """How many objects are in a state, by destination; those without any are left out."""
+        query = "SELECT destination, count(*) FROM item WHERE state = ? GROUP BY destination"
         with self._database.look() as rows:
-            return float(rows.execute(query, (state.value, destination)).fetchone()[0])
+            found = rows.execute(query, (state.value,)).fetchall()
+        return {name: float(count) for name, count in found}
 
-    def age_s(self, destination: str, now: float) -> float:
-        """Since when the oldest object that waits for a destination has been there, s; 0 where none does."""
-        query = "SELECT min(made) FROM item WHERE state = 'waiting' AND destination = ?"
+    def ages_s(self, now: float) -> dict[str, float]:
+        """Since when the oldest object that waits has been there, s, by destination."""
+        query = "SELECT destination, min(made) FROM item WHERE state = 'waiting' GROUP BY destination"
         with self._database.look() as rows:
-            (made,) = rows.execute(query, (destination,)).fetchone()
-        return 0.0 if made is None else max(now - float(made), 0.0)
+            found = rows.execute(query).fetchall()
+        return {name: max(now - float(made), 0.0) for name, made in found}
+
+    def stranded(self, named: Collection[str]) -> dict[str, int]:
+        """How many objects wait or are held for destinations other than these, by destination."""
+        query = (
+            "SELECT destination, count(*) FROM item WHERE state IN ('waiting', 'held') GROUP BY destination"
+        )
+        with self._database.look() as rows:
+            found = rows.execute(query).fetchall()
+        return {name: count for name, count in found if name not in named}
+
+    def move(self, old: str, new: str) -> int:
+        """Let what was not sent to one destination go to another; gives how much.
+
+        What that has already, waiting or sent, is not put there twice.
+        """
+        if old == new:
+            return 0
+        with self._database.change() as rows:
+            moved = rows.execute(
+                "UPDATE OR IGNORE item SET destination = ?, refusals = 0, failures = 0, reason = '' "
+                "WHERE destination = ? AND state != 'sent'",
+                (new, old),
+            ).rowcount
+            twice = rows.execute(
+                "DELETE FROM item WHERE destination = ? AND state != 'sent'", (old,)
+            ).rowcount
+        return moved + twice
 
     def content(self, number: int) -> bytes | None:
         """An object's file, or None where it was sent or dropped meanwhile."""
@@ -163,13 +191,24 @@ class Outbox:
                 (reason, most, number),
             )
 
+    def fail(self, number: int, reason: str, most: int) -> bool:
+        """It failed, which may pass; after ``most`` times it is dead. Gives whether it is."""
+        with self._database.change() as rows:
+            rows.execute(
+                "UPDATE item SET attempts = attempts + 1, failures = failures + 1, reason = ?, "
+                "state = CASE WHEN failures + 1 >= ? THEN 'dead' ELSE state END WHERE number = ?",
+                (reason, most, number),
+            )
+            query = "SELECT 1 FROM item WHERE number = ? AND state = 'dead'"
+            return rows.execute(query, (number,)).fetchone() is not None
+
     def release(self, numbers: Collection[int] | None = None) -> int:
         """Let held objects go, these or all; gives how many."""
         return self._move("state = 'waiting'", ItemState.HELD, numbers)
 
     def retry(self, numbers: Collection[int] | None = None) -> int:
         """Try dead objects again, these or all; gives how many."""
-        return self._move("state = 'waiting', refusals = 0", ItemState.DEAD, numbers)
+        return self._move("state = 'waiting', refusals = 0, failures = 0", ItemState.DEAD, numbers)
 
     def _move(self, change: str, state: ItemState, numbers: Collection[int] | None) -> int:
         chosen = [item.number for item in self.items(state) if numbers is None or item.number in numbers]

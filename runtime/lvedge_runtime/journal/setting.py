@@ -13,6 +13,7 @@ class OutboxSettings:
     Args:
         release: whether somebody has to release each before it is sent.
         refusals: so many permanent refusals, and an object goes to the dead-letter list.
+        failures: so many answers that an object failed, and it goes there, too; about a day of them.
         first_s: a failed attempt is repeated after so long, then after twice as long, and so on.
         longest_s: the longest that an attempt is put off.
         timeout_s: so long a destination may take to connect, to answer, and to take a piece of data.
@@ -21,6 +22,7 @@ class OutboxSettings:
 
     release: bool = False
     refusals: int = 5
+    failures: int = 300
     first_s: float = 1.0
     longest_s: float = 300.0
     timeout_s: float = 30.0

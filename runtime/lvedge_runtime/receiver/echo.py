@@ -32,7 +32,14 @@ _REASONS = {
 TIMEOUT_S = 5.0
 
 
-def refusal(host: str, port: int, calling: str, called: str, tls: TlsFiles | None = None) -> str | None:
+def refusal(
+    host: str,
+    port: int,
+    calling: str,
+    called: str,
+    tls: TlsFiles | None = None,
+    is_named: bool = False,
+) -> str | None:
     """Why no echo came back, in words that say what to do; None where one did.
 
     Args:
@@ -41,12 +48,13 @@ def refusal(host: str, port: int, calling: str, called: str, tls: TlsFiles | Non
         calling: the AE title to ask as.
         called: its AE title.
         tls: our certificate and whose signatures we take, or None for a plain connection.
+        is_named: its certificate has to be the host's, as it has to be where objects are sent.
     """
     fault = _unreachable(host, port)
     if fault is not None:
         return fault
     try:
-        secured = None if tls is None else (_context(tls), host)
+        secured = None if tls is None else (_context(tls, is_named), host)
     except UsageError as err:
         return str(err)
     with silent():
@@ -102,8 +110,8 @@ def _heard(association: Association, calling: str, called: str, secured: bool) -
     )
 
 
-def _context(files: TlsFiles) -> ssl.SSLContext:
-    """A peer is known by its signature here: addresses change."""
+def _context(files: TlsFiles, is_named: bool) -> ssl.SSLContext:
+    """A peer is known by its signature alone, unless asked otherwise: addresses change."""
     context = client_context(files)
-    context.check_hostname = False
+    context.check_hostname = context.check_hostname and is_named
     return context

@@ -147,6 +147,9 @@ class ReceiverSource(BaseSource):
     def __iter__(self) -> Iterator[Given]:
         if self._replay is not None:
             for kept in self._replay.undelivered():
+                self.options.turned()
+                if self._stopped:  # the journal keeps what was not delivered for the next run
+                    return
                 yield from self._safely(self._taken(kept))
         self._last = time.monotonic()
         while True:
@@ -177,6 +180,7 @@ class ReceiverSource(BaseSource):
         """Give an arrival to the reception, after what was delivered of its series in earlier days."""
         if self._replay is not None and arrival.path is not None and arrival.series not in self._reception:
             for earlier in self._replay.delivered(arrival.series):
+                self.options.turned()
                 yield from self._reception.take(earlier)
         yield from self._reception.take(arrival)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvedge.errors import UsageError
-from lvedge_runtime.receiver.setting import checked_ae_title
+from lvedge_runtime.receiver.setting import Settings, checked_ae_title
 from lvedge_runtime.uri import parse_uri
 
 OPTIONS = ("called", "calling", "tls", "sc")
+NO_JOURNAL = (
+    "store:// keeps objects until they are sent: name a folder for them in a file for --config, "
+    '[journal] folder = "..."'
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,20 @@ def destination_from_uri(text: str) -> Destination:
         None if calling is None else checked_ae_title(calling, "calling"),
         *(_flag(uri.query.get(name, "false"), name) for name in ("tls", "sc")),
     )
+
+
+def usable_destination(text: str, settings: Settings | None) -> Destination:
+    """The destination that a URI names, if the settings have all that it needs.
+
+    Raises:
+        UsageError: if the URI cannot be meant, there is no journal, or TLS lacks its certificates.
+    """
+    destination = destination_from_uri(text)
+    if settings is None or settings.journal.folder is None:
+        raise UsageError(NO_JOURNAL)
+    if destination.tls and settings.tls is None:
+        raise UsageError(f"{text}: tls=true needs the certificates of [dicom.tls] in the settings")
+    return destination
 
 
 def _flag(text: str, name: str) -> bool:

@@ -137,13 +137,18 @@ class Sender:
             raise NoAssociationError(f"out of resources, 0x{status:04X}")
         else:
             self._put_off(item)
-            self._outbox.put_off([item.number], f"failed with 0x{status:04X}")
+            reason = f"failed with 0x{status:04X}"
+            if self._outbox.fail(item.number, reason, self._settings.failures):
+                self._tell_dead(item, reason)
 
     def _refused(self, item: Item, reason: str) -> None:
         self._put_off(item)
         self._outbox.refuse(item.number, reason, self._settings.refusals)
         if item.refusals + 1 >= self._settings.refusals:
-            LOG.error("%s: object %d is dead: %s", self._destination.name, item.number, reason)
+            self._tell_dead(item, reason)
+
+    def _tell_dead(self, item: Item, reason: str) -> None:
+        LOG.error("%s: object %d is dead: %s", self._destination.name, item.number, reason)
 
     def _put_off(self, item: Item) -> None:
         self._due[item.number] = self._clock() + self._backoff.delay_s(item.attempts + 1)

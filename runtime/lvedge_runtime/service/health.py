@@ -78,10 +78,11 @@ class Health:
     def _beyond(self) -> list[str]:
         found = []
         for figure in self._figures or ():
-            said = figure.read() if figure.most is not None else 0.0
-            value = sum(said.values()) if isinstance(said, Mapping) else said
-            if figure.most is not None and value > figure.most:
-                found.append(f"{figure.name} is {value:g}, more than {figure.most:g}")
+            if figure.most is None:
+                continue
+            said = figure.read()
+            values = said.values() if isinstance(said, Mapping) else (said,)
+            found += [f"{figure.name} is {v:g}, more than {figure.most:g}" for v in values if v > figure.most]
         return found
 
     def _watch(self) -> None:

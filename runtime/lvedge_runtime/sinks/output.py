@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lvedge import disk
@@ -16,6 +17,26 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     try:
         disk.write_whole(path, data, durable=False)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """The same for a file that says whom it is about: nobody but its owner may read it (0600).
+
+    Raises:
+        SinkError: if it cannot be written.
+    """
+    beside = disk.part_path(path)
+    try:
+        try:
+            beside.unlink(missing_ok=True)
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise unwritable(path, error) from error
 
