@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cine_files import NAMES_OF_PERSON, ge, others, siemens
 from disc_bundle import disc_bundle
 from orthanc import AE_TITLE, Orthanc, orthanc
-from peers import QUICK, ask, free_port, receiver, written
+from peers import QUICK, Receiver, ask, free_port, receiver, written
 from pydicom.dataset import FileDataset
 from reception_room import in_folder, results
 from small_disk import small_disk
@@ -43,6 +44,17 @@ def send(at: tuple[str, int], folder: Path, data: list[FileDataset]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@contextmanager
+def taken_in(folder: Path, journal: Journal) -> Iterator[Receiver]:
+    """A receiver that has taken in what the journal held; a request to stop before would leave it there."""
+    turns: list[None] = []
+    count = len(journal.instances.undelivered())
+    with receiver(folder, journal=journal, turned=lambda: turns.append(None)) as there:
+        while len(turns) <= count:
+            time.sleep(0.01)
+        yield there
+
+
 def deliver(journal: Journal) -> None:
     """As if all that is there had been measured."""
     journal.deliver(Delivery(tuple(each.number for each in journal.instances.undelivered())))
@@ -56,7 +68,7 @@ def test_what_was_acknowledged_before_is_measured_by_the_next_run(tmp_path: Path
         # It ends without a delivery, as if it were killed.
     with Journal(tmp_path / "state", SMALL) as journal:
         assert len(journal.instances.undelivered()) == 39
-        with receiver(tmp_path, journal=journal) as there:
+        with taken_in(tmp_path, journal) as there:
             # The answers may have been lost: everything is sent once more, and told.
             send(there.at, tmp_path / "again", data)
             assert there.source.tally.as_dict() == {"known": 39}
@@ -106,7 +118,7 @@ def test_a_file_that_was_lost_is_told_and_the_rest_measured(tmp_path: Path) -> N
             send(there.at, tmp_path / "files", data)
             there.stopped()
         journal.instances.undelivered()[5].path.write_bytes(b"rubbish")  # type: ignore[union-attr]
-        with receiver(tmp_path, journal=journal) as there:
+        with taken_in(tmp_path, journal) as there:
             items = there.stopped()
     assert [item.reason for item in items if isinstance(item, Rejected)] == [
         "its file in the journal is damaged"
@@ -124,7 +136,7 @@ def test_a_series_that_ends_every_run_is_left_out_in_the_end(tmp_path: Path) -> 
         assert {each.begun for each in journal.instances.undelivered()} == {1}
         for _ in range(MOST_BEGUN - 1):
             journal.instances.begin(numbers[: len(fatal)])
-        with receiver(tmp_path, journal=journal) as there:
+        with taken_in(tmp_path, journal) as there:
             items = there.stopped()
     (rejected,) = [item for item in items if isinstance(item, Rejected)]
     assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
@@ -152,7 +164,7 @@ def test_a_series_that_ends_every_run_while_it_arrives_is_left_out_too(tmp_path:
                 first = next(iter(there))
                 assert isinstance(first, Frame)
                 assert first.provisional
-    with Journal(tmp_path / "state", SMALL) as journal, receiver(tmp_path, journal=journal) as there:
+    with Journal(tmp_path / "state", SMALL) as journal, taken_in(tmp_path, journal) as there:
         items = there.stopped()
     (rejected,) = [item for item in items if isinstance(item, Rejected)]
     assert rejected.reason == f"{MOST_BEGUN} runs ended while they measured its series"
