@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -18,11 +19,16 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from benchmarks.attackers import LIMITS, attack, people
 
 SECONDS = 3.0
+UID = "1.2.826.0.1.88888"
+PERSON = {"PatientName": "Zanzibar^Quentin", "PatientID": "PID-83610", "AccessionNumber": "ACCN-5519"}
 
 
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
-def test_hostile_peers_are_ended_and_a_scanner_is_served(tmp_path: Path, secured: bool) -> None:
-    files = written(tmp_path / "files", ge())
+def test_hostile_peers_are_ended_and_a_scanner_is_served(
+    tmp_path: Path, secured: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    files = written(tmp_path / "files", ge(UID, **PERSON))
     settings, options = f"{QUICK}[dicom.limits]\n{LIMITS}", ["-aec", "LVEDGE"]
     if secured:
         authority = write_certificate(tmp_path, "ca")
@@ -46,6 +52,9 @@ def test_hostile_peers_are_ended_and_a_scanner_is_served(tmp_path: Path, secured
         assert ask("echoscu", *options, "127.0.0.1", port).returncode == 0
         assert there.source.tally["taken"] == 36
         items = there.stopped()
-    assert results(items) == results(in_folder(tmp_path / "ours", ge()))
+    assert results(items) == results(in_folder(tmp_path / "ours", ge(UID, **PERSON)))
     assert set(told) == set(people(tmp_path if secured else None))
     assert [name for name, tally in told.items() if tally["left_open"] or not tally["connections"]] == []
+    said = caplog.text.casefold()
+    assert "connection" in said
+    assert [word for word in (UID, *PERSON.values()) if word.casefold() in said] == []

@@ -144,7 +144,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         settings_of(tmp_path, "[dicom]\nwindow = 0\nwindows = 3\n[dicom.limits]\nidle_s = 0\n[[series]]\n")
     assert str(refused.value).split("; ") == [
         f"{tmp_path}/lvedge.toml: dicom.limits.idle_s: 0 is not a number above 0",
-        "dicom.windows: no such setting (known: window, gap_s, series_s, keep_s, fewest_phases)",
+        "dicom.windows: no such setting (known: window, gap_s, series_s, keep_s, fewest_phases, peers, tls, "
+        "limits, other_classes, provisional, ae_title)",
         "dicom.window: 0 is not a whole number above 0",
         "series.name: every rule needs a name of 1 to 80 characters, as 'localiser'",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def _settings(tables: Mapping[str, Any], folder: Path) -> Settings:
             with faults.noted():
                 values["ae_title"] = checked_ae_title(dicom["ae_title"], "dicom.ae_title")
         rest = {name: value for name, value in dicom.items() if name not in _NO_NUMBERS}
-        values |= _numbers(rest, Settings, "dicom")
+        values |= _numbers(rest, Settings, "dicom", _NO_NUMBERS)
     if "series" in tables:
         with faults.noted():
             values["rules"] = rules_from_tables(tables["series"])
@@ -213,12 +213,14 @@ def _journal(tables: Mapping[str, Any], folder: Path) -> JournalSettings:
     )
 
 
-def _numbers(table: Mapping[str, Any], kind: type[Any], where: str) -> dict[str, Any]:
-    """The numbers of a table, each of its field's type and above 0."""
+def _numbers(
+    table: Mapping[str, Any], kind: type[Any], where: str, others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The numbers of a table, each of its field's type and above 0; ``others`` are known there as well."""
     types = {f.name: str(f.type) for f in fields(kind) if str(f.type) in ("int", "float")}
     faults = Faults()
     with faults.noted():
-        check_known(table, tuple(types), f"{where}.")
+        check_known(table, (*types, *others), f"{where}.")
     for name in (name for name in table if name in types):
         with faults.noted():
             number_in(table[name], f"{where}.{name}", whole=types[name] == "int")
