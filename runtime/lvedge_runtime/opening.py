@@ -98,10 +98,14 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
         if watch.is_asked:
             engine.try_out()
 
+        import cv2
+
         from lvedge.quality import DEFAULT_QUALITY, QualityModel
         from lvedge_runtime.sinks import RunContext, has_standard_output
         from lvedge_runtime.stream import Stream
 
+        # Views and masks are small: to hand parts of them to other threads takes longer than the work.
+        cv2.setNumThreads(1)
         source_options = replace(
             source_options, modality=bundle.modality, journal=journal, turned=watch.turned
         )
