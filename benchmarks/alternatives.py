@@ -23,6 +23,7 @@ from pathlib import Path
 from time import thread_time
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks.baselines.myopari import Myopari
@@ -40,7 +41,18 @@ from lvedge_runtime.bench.interval import paired_ratio
 from lvedge_runtime.engines import Engine, open_engine
 from lvedge_runtime.sources import SourceOptions, open_source
 
-MEASURES = ["benchmarks/alternatives.py", "benchmarks/baselines", "lvedge", "runtime/lvedge_runtime"]
+MEASURES = [
+    "benchmarks/alternatives.py",
+    "benchmarks/baselines/myopari.py",
+    "benchmarks/baselines/unet.py",
+    "lvedge/aim.py",
+    "lvedge/geometry.py",
+    "lvedge/measure.py",
+    "lvedge/reading.py",
+    "lvedge/view.py",
+    "runtime/lvedge_runtime/engines/onnxruntime_base.py",
+    "runtime/lvedge_runtime/engines/session.py",
+]
 OURS = "lvedge"
 
 Ways = Mapping[str, Callable[[], Iterator[object]]]
@@ -52,6 +64,7 @@ def ways(frames: Sequence[Frame], bundle: Bundle, engine: Engine) -> Ways:
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     quality = QualityModel.from_manifest(bundle.quality)
     unet, myopari = residual_unet().eval(), Myopari()
     view = next((m.view for m in SliceMeasurer(engine, quality).measure_closed(frames) if m.view), None)
