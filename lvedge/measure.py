@@ -8,9 +8,9 @@ differs (an engine, or the network itself). What it does between two steps and t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ NO_HEART = "no heart was located in this frame"
 UNLIKELY = "what is seen here is unlikely to be an LV"
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(NamedTuple):
     """One frame as the step takes it, and what it took so far."""
 
     aim: Aim
@@ -40,8 +39,7 @@ class _Look:
     latency_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """One frame after its step; its mask is read when its result is made."""
 
     aim: Aim
@@ -180,7 +178,7 @@ class SliceMeasurer:
         result = self._stepper.replay(seen.features, self._state)
         self._state = result.state
         latency = {**seen.latency_ms, "replay": 1e3 * (perf_counter() - started)}
-        return replace(seen, indices=result.indices[0], phase=result.phase[0], latency_ms=latency)
+        return seen._replace(indices=result.indices[0], phase=result.phase[0], latency_ms=latency)
 
     def _measurement(self, seen: _Seen | None, frame: Frame, mode: Mode, settled: bool) -> Measurement:
         if seen is None:
