@@ -154,13 +154,13 @@ def _mean(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
 def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int] | None:
     """The largest connected piece of a mask, its share of it and a flat index in it; None of an empty one.
 
-    The mask is painted on.
+    The mask may be painted on.
     """
     total = np.count_nonzero(inside)
     if not total:
         return None
     place = int(inside.argmax())
-    painted = inside.view(np.uint8)
+    painted = np.ascontiguousarray(inside).view(np.uint8)
     area, _ = _fill(painted, place)
     if 2 * area > total:  # as nearly always: no need to label and measure all of them
         return painted == _PAINT, area / total, place
@@ -173,9 +173,9 @@ def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float,
 def _piece_and_window(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
     """The connected piece of a mask at a flat index inside it, and the (rows, columns) near it.
 
-    The mask is painted on.
+    The mask may be painted on.
     """
-    painted = inside.view(np.uint8)
+    painted = np.ascontiguousarray(inside).view(np.uint8)
     _, (x, y, width, height) = _fill(painted, place)
     near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
     return painted == _PAINT, near
