@@ -1,16 +1,18 @@
 """What a user would pick instead, on the same slice: when the first result is there, and what a frame takes.
 
-    python -m benchmarks.alternatives --stream ../shared/data/sunnybrook/SCD0000201 \\
+    python -m benchmarks.alternatives --stream ../shared/data/sunnybrook/SCD0000101 \\
         --out benchmarks/results/alternatives.json
 
 - ``lvedge``, live: locate, then view, step, reading of each frame as it comes.
 - ``whole_clip``: in the manner of ukbb_cardiac (Bai et al., JCMR 20:65, 2018): all frames through the network
   first, the results after. The network is lvedge's, so that only the manner differs.
-- ``unet``: MONAI's residual U-Net in torch eager on lvedge's view of each frame, which it is given; its
-  weights are untrained, which changes nothing in its time. A mask and its reading; no memory, no phase.
+- ``unet``: MONAI's residual U-Net in torch eager on the whole of each frame, as who has no locator runs it;
+  its weights are untrained, which changes nothing in its time. A mask and its reading; no memory, no phase.
+- ``unet_in_view``: the same on lvedge's view of each frame, which it is given.
 - ``myopari``: its shipped full-frame network with its own preparation and cleaning up, frame by frame.
 
-One thread each, in its own time, the four in turn; frames are decoded already. Medians over the rounds, of
+The slice in the middle of the stack, which shows the LV throughout: where it is lost it is looked for again.
+One thread each, in its own time, all in turn; frames are decoded already. Medians over the rounds, of
 the milliseconds to the first result and of the clip's a frame, with 95 % bootstrap intervals against ours.
 """
 
@@ -18,11 +20,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import thread_time
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks.baselines.myopari import Myopari
@@ -30,33 +34,48 @@ from benchmarks.baselines.unet import residual_unet
 from benchmarks.provenance import provenance
 from lvedge.aim import view_input
 from lvedge.bundle import Bundle, open_bundle
+from lvedge.contract import Floats
 from lvedge.errors import UsageError
 from lvedge.frame import Frame
 from lvedge.measure import SliceMeasurer
 from lvedge.quality import QualityModel
 from lvedge.reading import read_mask
-from lvedge.view import View
+from lvedge.view import View, normalise
 from lvedge_runtime.bench.interval import paired_ratio
 from lvedge_runtime.engines import Engine, open_engine
 from lvedge_runtime.sources import SourceOptions, open_source
 
-MEASURES = ["benchmarks/alternatives.py", "benchmarks/baselines", "lvedge", "runtime/lvedge_runtime"]
+MEASURES = [
+    "benchmarks/alternatives.py",
+    "benchmarks/baselines/myopari.py",
+    "benchmarks/baselines/unet.py",
+    "lvedge/aim.py",
+    "lvedge/geometry.py",
+    "lvedge/measure.py",
+    "lvedge/reading.py",
+    "lvedge/view.py",
+    "runtime/lvedge_runtime/engines/onnxruntime_base.py",
+    "runtime/lvedge_runtime/engines/session.py",
+]
 OURS = "lvedge"
+UNET_MULTIPLE = 16
+"""By what both sides of its picture have to be divisible."""
 
 Ways = Mapping[str, Callable[[], Iterator[object]]]
 """Name to what plays the clip once, a result at a time."""
 
 
 def ways(frames: Sequence[Frame], bundle: Bundle, engine: Engine) -> Ways:
-    """The four ways through a clip."""
+    """The ways through a clip."""
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     quality = QualityModel.from_manifest(bundle.quality)
     unet, myopari = residual_unet().eval(), Myopari()
     view = next((m.view for m in SliceMeasurer(engine, quality).measure_closed(frames) if m.view), None)
     if view is None:
-        raise UsageError("no heart was located in the first slice: take another source")
+        raise UsageError("no heart was located in the middle slice: take another source")
     seen: View = view
 
     def ours() -> Iterator[object]:
@@ -64,11 +83,20 @@ def ways(frames: Sequence[Frame], bundle: Bundle, engine: Engine) -> Ways:
         for frame in frames:
             yield measurer.measure_live(frame)
 
-    def masks() -> Iterator[object]:
+    def drawn(pixels: Floats) -> Floats:
+        with torch.inference_mode():
+            shares = torch.softmax(unet(torch.from_numpy(pixels)), dim=1)
+        return np.asarray(shares[0].numpy(), dtype=np.float32)
+
+    def in_view() -> Iterator[object]:
         for frame in frames:
-            with torch.inference_mode():
-                shares = torch.softmax(unet(torch.from_numpy(view_input(frame, seen))), dim=1)
-            yield read_mask(shares[0].numpy(), seen.mm_per_px)
+            yield read_mask(drawn(view_input(frame, seen)), seen.mm_per_px)
+
+    def whole() -> Iterator[object]:
+        for frame in frames:
+            margins = [(0, -size % UNET_MULTIPLE) for size in frame.pixels.shape]
+            pixels = np.pad(normalise(frame.pixels), margins)[None, None]
+            yield read_mask(drawn(pixels), frame.spacing_mm[0])
 
     def full_frames() -> Iterator[object]:
         for frame in frames:
@@ -78,7 +106,13 @@ def ways(frames: Sequence[Frame], bundle: Bundle, engine: Engine) -> Ways:
     def whole_clip() -> Iterator[object]:
         yield from SliceMeasurer(engine, quality).measure_closed(frames, once=True)
 
-    return {OURS: ours, "whole_clip": whole_clip, "unet": masks, "myopari": full_frames}
+    return {
+        OURS: ours,
+        "whole_clip": whole_clip,
+        "unet": whole,
+        "unet_in_view": in_view,
+        "myopari": full_frames,
+    }
 
 
 def played(way: Callable[[], Iterator[object]], frames: int) -> tuple[float, float]:
@@ -108,16 +142,17 @@ def compared(taken: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, An
     }
 
 
-def first_slice(uri: str, most: int) -> list[Frame]:
-    """The frames of a source's first slice, as many as are wanted."""
-    frames: list[Frame] = []
+def middle_slice(uri: str, most: int) -> list[Frame]:
+    """The frames of the slice in the middle of a source's first series, as many as are wanted."""
+    slices: dict[tuple[str, int], list[Frame]] = defaultdict(list)
     with open_source(uri, SourceOptions()) as source:
         for item in source:
             if isinstance(item, Frame):
-                if frames and item.slice_index != frames[0].slice_index:
-                    break
-                frames.append(item)
-    return frames[:most]
+                slices[item.series, item.slice_index].append(item)
+    if not slices:
+        raise UsageError("the source gives no frame: take another one")
+    series = [place for place in slices if place[0] == next(iter(slices))[0]]
+    return slices[series[len(series) // 2]][:most]
 
 
 def main() -> None:
@@ -125,13 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--stream", default="demo:", metavar="SOURCE", help="as lvedge-run takes it")
     parser.add_argument("--bundle", type=Path, metavar="PATH", help="default: the one in use")
-    parser.add_argument("--frames", type=int, default=20, help="of the first slice, at most")
+    parser.add_argument("--frames", type=int, default=20, help="of the slice, at most")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     options = parser.parse_args()
     command = f"python -m benchmarks.alternatives --stream SOURCE --rounds {options.rounds} --out JSON"
     head = provenance(command, MEASURES)
-    frames, bundle = first_slice(options.stream, options.frames), open_bundle(options.bundle)
+    frames, bundle = middle_slice(options.stream, options.frames), open_bundle(options.bundle)
     with open_engine(bundle, "onnxruntime-cpu", threads=1) as engine:
         all_ways = ways(frames, bundle, engine)
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in all_ways}
@@ -141,7 +176,8 @@ def main() -> None:
                 if turn:  # the first one warms up
                     taken[name].append(spent)
     found = compared(taken)
-    record = {**head, "frames": len(frames), "rounds": options.rounds, "ways": found}
+    shape = list(frames[0].pixels.shape)
+    record = {**head, "frames": len(frames), "shape": shape, "rounds": options.rounds, "ways": found}
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 

@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 from time import thread_time
 from typing import Any
 
+import cv2
+
 import lvedge.measure
 import lvedge_runtime.bench.way
 import lvedge_runtime.stream
@@ -39,6 +41,7 @@ CLOCKED = (lvedge.measure, lvedge_runtime.stream, lvedge_runtime.bench.way)
 
 def around(uri: str, frames: int) -> dict[str, Any]:
     """The stages' medians and the share, for closed beats and live."""
+    cv2.setNumThreads(1)  # as lvedge-run
     for module in CLOCKED:
         module.perf_counter = thread_time  # type: ignore[attr-defined]
     bundle = open_bundle()

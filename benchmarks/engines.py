@@ -1,10 +1,17 @@
-"""OpenVINO against ONNX Runtime on one CPU thread: a frame's graphs, and what it takes to get there.
+"""The CPU engines against ONNX Runtime in float32 on one thread: a frame's graphs, the start, the error.
 
-    python -m benchmarks.engines --out benchmarks/results/engines.json
+    python -m benchmarks.engines --data ../shared/data --out benchmarks/results/engines.json
 
-The engines are called in turn, so that what else the machine does slows both alike, and each call is measured
-in processor time, which does not count the time that others run. Ratios of the medians, with 95 % bootstrap
-intervals over the rounds; above 1 the first engine is slower than the second.
+OpenVINO, in bfloat16 too where the processor has it. The engines are called in turn, so that what else the
+machine does slows all alike, and each call is measured in processor time, which does not count the time that
+others run. Ratios of the medians, with 95 % bootstrap intervals over the rounds: how many times as fast as
+ONNX Runtime the other one is.
+
+The step in INT8 is timed beside them, though no bundle holds it: quantised over the phantom, which says
+nothing of its error and changes nothing in its time; by ONNX Runtime and by OpenVINO's own INT8 kernels.
+
+With ``--data`` acdc's watched subjects are measured by each engine as a user gets them: errors against the
+experts, and by how much any value changes.
 """
 
 from __future__ import annotations
@@ -14,6 +21,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -21,12 +29,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.provenance import provenance
-from lvedge.bundle import open_bundle
+from lvedge.bundle import Bundle, open_bundle
+from lvedge.contract import State
+from lvedge.quality import QualityModel
 from lvedge_runtime.engines import Engine, open_engine
-from lvedge_runtime.engines.onnxruntime_base import import_onnxruntime
-from lvedge_runtime.engines.openvino import import_openvino
+from lvedge_runtime.engines.onnxruntime_base import import_onnxruntime, session_from_bytes
+from lvedge_runtime.engines.openvino import has_bfloat16, import_openvino
 
-ONE, OTHER = "onnxruntime-cpu", "openvino"
+BASELINE = "onnxruntime-cpu"
 WARM_UP = 10
 DRAWS = 5000
 MEASURES = [
@@ -70,48 +80,103 @@ def calls(engine: Engine) -> Mapping[str, Callable[[], object]]:
     }
 
 
-def compared(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
-    """The ratio of two medians and its interval; rounds are drawn as pairs."""
-    pairs = np.array([one, other])
+def compared(slow: Sequence[float], fast: Sequence[float]) -> dict[str, Any]:
+    """How many times as fast the second is, with its interval; rounds are drawn as pairs."""
+    pairs = np.array([slow, fast])
     drawn = np.random.default_rng(0).integers(pairs.shape[1], size=(DRAWS, pairs.shape[1]))
     low, high = np.percentile(np.divide(*np.median(pairs[:, drawn], axis=2)), (2.5, 97.5))
+    before, after = (1e3 * float(np.median(of)) for of in pairs)
     return {
         "rounds": pairs.shape[1],
-        "ratio": round(float(np.divide(*np.median(pairs, axis=1))), 3),
+        "median_ms": [round(before, 3), round(after, 3)],
+        "times_as_fast": round(before / after, 3),
         "interval_95": [round(float(low), 3), round(float(high), 3)],
     }
 
 
-def paces(rounds: int) -> dict[str, Any]:
-    """Each kind of call, the engines in turn."""
-    bundle = open_bundle()
-    with open_engine(bundle, ONE) as one, open_engine(bundle, OTHER) as other:
-        both = [calls(one), calls(other)]
-        taken: dict[str, list[list[float]]] = {kind: [[], []] for kind in both[0]}
-        for _ in range(WARM_UP + rounds):
-            for kind, times in taken.items():
-                for own, call in zip(times, both, strict=True):
-                    own.append(spent(call[kind]))
-    return {kind: compared(*(own[WARM_UP:] for own in times)) for kind, times in taken.items()}
+def paces(bundle: Bundle, names: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Each kind of call by each engine against the baseline, all in turn."""
+    with ExitStack() as things:
+        by_name = {name: calls(things.enter_context(open_engine(bundle, name))) for name in names}
+        taken = in_turn(
+            {(name, kind): call for name, kinds in by_name.items() for kind, call in kinds.items()}, rounds
+        )
+        return {
+            name: {kind: compared(taken[BASELINE, kind], taken[name, kind]) for kind in by_name[name]}
+            for name in names
+            if name != BASELINE
+        }
 
 
-def spent(call: Callable[[], object]) -> float:
-    """Seconds of processor time."""
-    begun = process_time()
-    call()
-    return process_time() - begun
+def in_turn(by_key: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of processor time of each call, one after another in every round."""
+    taken: dict[Any, list[float]] = {key: [] for key in by_key}
+    for _ in range(WARM_UP + rounds):
+        for key, call in by_key.items():
+            begun = process_time()
+            call()
+            taken[key].append(process_time() - begun)
+    return {key: times[WARM_UP:] for key, times in taken.items()}
 
 
-def starts(rounds: int) -> dict[str, Any]:
+def int8_paces(bundle: Bundle, rounds: int) -> dict[str, Any]:
+    """The step in INT8 against the baseline's in float32."""
+    from lvedge_export.clip import phantom_clips
+    from lvedge_export.engine import Exported
+    from lvedge_export.int8 import int8_from_onnx
+
+    graphs = {name: bundle.graph(name) for name in ("step", "replay", "locator")}
+    exported = Exported(bundle.shapes, {"bundle": bundle.sha256}, graphs)
+    int8 = int8_from_onnx(exported, "step", phantom_clips(bundle.shapes))
+    inputs = {
+        "frame": np.zeros((1, *bundle.shapes.tensor_shape("frame")), np.float32),
+        **State.zeros(bundle.shapes).as_inputs(),
+    }
+    in_float, in_int8 = (session_from_bytes(graph, "step") for graph in (graphs["step"], int8))
+    core = import_openvino().Core()
+    model = core.read_model(int8)
+    model.reshape({tensor.any_name: [1, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    taken = in_turn(
+        {
+            BASELINE: lambda: in_float.run(None, inputs),
+            "onnxruntime-cpu, int8": lambda: in_int8.run(None, inputs),
+            "openvino, int8": lambda: request.infer(inputs, share_outputs=True),
+        },
+        rounds,
+    )
+    return {name: compared(taken[BASELINE], times) for name, times in taken.items() if name != BASELINE}
+
+
+def starts(names: Sequence[str], rounds: int) -> dict[str, Any]:
     """What it takes until all graphs have run once, in a new interpreter each time."""
-    taken: dict[str, list[float]] = {ONE: [], OTHER: []}
+    taken: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(1 + rounds):
         for engine, times in taken.items():
             done = subprocess.run(
                 [sys.executable, "-c", START, engine], capture_output=True, text=True, check=True
             )
             times.append(float(done.stdout))
-    return compared(*(times[1:] for times in taken.values()))
+    return {
+        name: compared(taken[BASELINE][1:], times[1:]) for name, times in taken.items() if name != BASELINE
+    }
+
+
+def errors(bundle: Bundle, names: Sequence[str], root: Path) -> dict[str, Any]:
+    """What each engine's measurements are worth, and by how much they differ from the baseline's."""
+    from lvedge_export.error import change_as_measured, error_table, growth, measured_on_acdc
+
+    quality = QualityModel.from_manifest(bundle.quality)
+    with ExitStack() as things:
+        engines = {name: things.enter_context(open_engine(bundle, name)) for name in names}
+        measured = measured_on_acdc(engines, quality, root)
+    table, others = error_table(measured), [name for name in names if name != BASELINE]
+    return {
+        "error": table,
+        "growth": {name: growth(table, BASELINE, name) for name in others},
+        "largest_change": {name: change_as_measured(measured[BASELINE], measured[name]) for name in others},
+    }
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -119,22 +184,26 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=150, help="calls of each kind (default: 150)")
     parser.add_argument("--starts", type=int, default=6, help="starts of each engine (default: 6)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="real images, for the errors")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
     options = parser.parse_args(args)
     onnxruntime, openvino = import_onnxruntime(), import_openvino()
 
     bundle = open_bundle()
+    names = [BASELINE, "openvino", *(["openvino-bf16"] if has_bfloat16() else [])]
+    command = "python -m benchmarks.engines --data DATA --out benchmarks/results/engines.json"
     results = {
-        **provenance(f"python -m benchmarks.engines --out {options.out}", MEASURES),
+        **provenance(command, MEASURES),
         "processor": processor(),
-        "engines": {ONE: onnxruntime.__version__, OTHER: openvino.__version__.split("-")[0]},
+        "packages": {"onnxruntime": onnxruntime.__version__, "openvino": openvino.__version__.split("-")[0]},
         "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
-        "precision": "float32",
         "threads": 1,
         "measured": "processor time",
-        "ratio": f"{ONE} / {OTHER}",
-        "by_call": paces(options.rounds),
-        "start": starts(options.starts),
+        "against": f"{BASELINE}, float32",
+        "by_call": paces(bundle, names, options.rounds),
+        "step_in_int8": int8_paces(bundle, options.rounds),
+        "start": starts(names, options.starts),
+        **({} if options.data is None else errors(bundle, names, options.data)),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

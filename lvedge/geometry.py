@@ -41,6 +41,8 @@ _RUN = re.compile(b"\x01+")
 """Rays that touch, in the bytes of an array of truths."""
 
 _RAY = np.arange(RAYS)
+_WITHIN_AND_BEYOND = np.stack([_RAY, _RAY - RAYS])
+"""Added to where a row of samples begins: the sample on each ray, and the one before it."""
 _ANGLES = np.deg2rad(_RAY)
 _DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _BEYOND_MM = np.arange(CONTACT_MM[0], CONTACT_MM[1] + 0.01, 0.5)
@@ -126,17 +128,18 @@ def rays_from_maps(
     Returns:
         The rays, or None where there is no cavity.
     """
-    pixel_mm2 = spacing_mm[0] * spacing_mm[1]
-    total = float(cavity.sum())
+    row_mm, column_mm = spacing_mm
+    pixel_mm2 = row_mm * column_mm
+    total = float(_sum(cavity, None))
     if total * pixel_mm2 <= 0.0:
         return None
-    places_y, places_x = (np.arange(size) for size in cavity.shape)
-    x = float(cavity.sum(axis=0) @ places_x) / total
-    y = float(cavity.sum(axis=1) @ places_y) / total
-    away_x, away_y = (places_x - x) * spacing_mm[1], (places_y - y) * spacing_mm[0]
-    away_mm2: FloatArray = away_y[:, None] ** 2 + away_x**2
+    places_y, places_x = _places(cavity.shape[0]), _places(cavity.shape[1])
+    x = float(_sum(cavity, 0) @ places_x) / total
+    y = float(_sum(cavity, 1) @ places_y) / total
+    away_x, away_y = (places_x - x) * column_mm, (places_y - y) * row_mm
+    away_mm2: FloatArray = (away_y * away_y)[:, None] + away_x * away_x
     endo, epi = _edges_mm((cavity, cavity + myocardium), away_mm2, (x, y), spacing_mm)
-    areas = np.array([total * pixel_mm2, float(myocardium.sum()) * pixel_mm2])
+    areas = np.array([total * pixel_mm2, float(_sum(myocardium, None)) * pixel_mm2])
     return Rays((corner_px[0] + x, corner_px[1] + y), spacing_mm, endo, np.maximum(epi, endo), areas)
 
 
@@ -147,18 +150,22 @@ def septum_from_map(rays: Rays, rv: NDArray[np.float32]) -> Septum | None:
         rays: the walls.
         rv: [rows, columns] membership of the RV, 0 .. 1, on the same grid.
     """
-    total = float(rv.sum())
+    total = float(_sum(rv, None))
     if total < 1.0:
         return None
-    epi_px = rays.epi_mm * _directions_px(rays.spacing_mm) + np.reshape(rays.centre_px, (2, 1, 1))
-    beyond_px = (epi_px + _beyond_px(rays.spacing_mm)).astype(np.float32)
-    touching = _sample(rv, beyond_px).max(axis=0) >= 0.5
+    x_px, y_px = (
+        (rays.epi_mm * direction + centre + beyond).astype(np.float32)
+        for direction, centre, beyond in zip(
+            _directions_px(rays.spacing_mm), rays.centre_px, _beyond_px(rays.spacing_mm), strict=True
+        )
+    )
+    touching = np.maximum.reduce(_sample(rv, x_px, y_px)) >= 0.5
     arc = _longest_arc(touching)
     if arc is not None and arc[1] >= MIN_CONTACT_DEG:
         start, length = arc
         return Septum((start + (length - 1) / 2) % 360.0, float(length))
-    x = float(rv.sum(axis=0) @ np.arange(rv.shape[1])) / total - rays.centre_px[0]
-    y = float(rv.sum(axis=1) @ np.arange(rv.shape[0])) / total - rays.centre_px[1]
+    x = float(_sum(rv, 0) @ _places(rv.shape[1])) / total - rays.centre_px[0]
+    y = float(_sum(rv, 1) @ _places(rv.shape[0])) / total - rays.centre_px[1]
     direction = np.rad2deg(np.arctan2(y * rays.spacing_mm[0], x * rays.spacing_mm[1]))
     return Septum(float(direction % 360.0), 0.0)
 
@@ -176,7 +183,8 @@ def indices_from_rays(
     """
     offsets = _sector_offsets_deg(layout.sectors)
     around = septum_deg + offsets if mirrored else septum_deg - offsets
-    wall, endo = _at_angles(np.array([rays.wall_mm, rays.endo_mm]), around).mean(axis=2)
+    read = _at_angles(np.array([rays.wall_mm, rays.endo_mm]), around)
+    wall, endo = np.add.reduce(read, axis=2) / read.shape[2]
     half = layout.sectors // 2
     dims = endo[: layout.diameters] + endo[half : half + layout.diameters]
     return Indices(np.concatenate([wall, dims, rays.areas_mm2]), layout)
@@ -221,24 +229,23 @@ def _edges_mm(
     """
     step_mm = STEP * min(spacing_mm)
     border_mm, diagonal_mm = _border_mm(away_mm2.shape, centre, spacing_mm), math.hypot(*spacing_mm)
-    centre_px = np.reshape(np.array(centre, dtype=np.float32), (2, 1, 1))
-    outermost, places, within, beyond = [], [], [], []
+    x, y = np.float32(centre[0]), np.float32(centre[1])
+    steps_out, crossed = [], []
     for values in maps:
         inner_mm, outer_mm = _band_mm(values, away_mm2, border_mm, diagonal_mm)
         first, end = int(inner_mm / step_mm), int(outer_mm / step_mm) + 2  # one sample beyond the last
         steps = -(-end // GRID_STEPS) * GRID_STEPS
-        grid = _ray_grid(spacing_mm, steps)[:, steps - end : steps - first]
-        profiles = _sample(values, grid + centre_px)  # from the outermost sample inwards
+        grid_x, grid_y = _ray_grid(spacing_mm, steps)
+        ring = slice(steps - end, steps - first)
+        profiles = _sample(values, grid_x[ring] + x, grid_y[ring] + y)  # from the outermost sample inwards
         place = (profiles >= 0.5).argmax(axis=0)
-        outermost.append([end - 1])
-        places.append(place)
-        within.append(profiles[place, _RAY])
-        beyond.append(profiles[place - 1, _RAY])
+        steps_out.append(end - 1 - place)
+        crossed.append(profiles.take(place * RAYS + _WITHIN_AND_BEYOND, mode="wrap"))
     # Both maps at once, as these are small: a call takes longer than what it does.
-    inner = np.array(within, dtype=np.float64)
-    drop = np.maximum(inner - np.array(beyond, dtype=np.float64), 1e-6)
-    steps_out = np.array(outermost) - places
-    radius = (steps_out + np.minimum((inner - 0.5) / drop, 1.0)) * step_mm
+    crossing = np.array(crossed, dtype=np.float64)
+    inner, drop = crossing[:, 0], crossing[:, 0] - crossing[:, 1]
+    share = (inner - 0.5) / np.maximum(drop, 1e-6)
+    radius = (np.array(steps_out) + np.minimum(share, 1.0)) * step_mm
     return np.where(inner >= 0.5, radius, 0.0)
 
 
@@ -257,6 +264,18 @@ def _border_mm(shape: tuple[int, ...], centre: tuple[float, float], spacing_mm: 
     """Distance from the centre to the nearest row or column beyond the maps."""
     (rows, columns), (x, y), (row_mm, column_mm) = shape, centre, spacing_mm
     return min(min(x + 1.0, columns - x) * column_mm, min(y + 1.0, rows - y) * row_mm)
+
+
+def _sum(values: NDArray[np.float32], axis: int | None) -> NDArray[np.float32]:
+    """``values.sum(axis)`` without what it does around the sum, which takes longer than so few numbers do."""
+    summed: NDArray[np.float32] = np.add.reduce(values, axis=axis)
+    return summed
+
+
+@lru_cache(maxsize=256)
+def _places(size: int) -> FloatArray:
+    """0, 1, 2 ... of so many rows or columns."""
+    return np.arange(size, dtype=np.float64)
 
 
 @lru_cache(maxsize=8)
@@ -280,9 +299,10 @@ def _ray_grid(spacing_mm: tuple[float, float], steps: int) -> NDArray[np.float32
     return (radii_mm * _directions_px(spacing_mm)).astype(np.float32)
 
 
-def _sample(values: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values between the pixels, bilinear, 0 beyond the map: [...] at places (x, y) [2, ...]."""
-    x, y = places
+def _sample(
+    values: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Values between the pixels, bilinear, 0 beyond the map, at places x and y of any shape [n, m]."""
     sampled = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0)
     return np.asarray(sampled, dtype=np.float32)
 
@@ -292,6 +312,9 @@ def _longest_arc(touching: NDArray[np.bool_]) -> tuple[int, int] | None:
     runs = [run.span() for run in _RUN.finditer(touching.tobytes())]
     if not runs:
         return None
+    if len(runs) == 1:
+        ((start, end),) = runs
+        return start, end - start
     starts, ends = zip(*runs, strict=True)
     gaps = [after - end for end, after in zip(ends, [*starts[1:], starts[0] + RAYS], strict=True)]
     # Where it is bridged all the way round the circle is opened at its widest gap.

@@ -8,9 +8,9 @@ differs (an engine, or the network itself). What it does between two steps and t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,17 +31,22 @@ NO_HEART = "no heart was located in this frame"
 UNLIKELY = "what is seen here is unlikely to be an LV"
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """One frame after its step, before the values are final."""
+class _Look(NamedTuple):
+    """One frame as the step takes it, and what it took so far."""
 
-    frame: Frame
+    aim: Aim
+    view: Floats
+    latency_ms: Mapping[str, float]
+
+
+class _Seen(NamedTuple):
+    """One frame after its step; its mask is read when its result is made."""
+
     aim: Aim
     indices: Floats
     phase: Floats
     mask: Floats
     features: Floats
-    reading: MaskReading | NoVentricle
     latency_ms: Mapping[str, float]
 
 
@@ -90,9 +95,12 @@ class SliceMeasurer:
         """As ``measure_closed``, the steps being the caller's to run; all come before the first result."""
         if frames:
             yield from self._take_aim(frames)
+        # All views first, and masks only when results are made: between two steps, each of which empties the
+        # caches, the same work takes twice as long.
+        looks = [self._look(frame) for frame in frames]
         first_pass = []
-        for frame in frames:
-            seen = yield from self._step(frame)
+        for look in looks:
+            seen = yield from self._step(look)
             first_pass.append(seen)
         return self._reported(frames, first_pass, once)
 
@@ -121,7 +129,7 @@ class SliceMeasurer:
                 self._aim = before
             elif before is not None:
                 self._state = State.zeros(self._stepper.shapes)
-        seen = yield from self._step(frame)
+        seen = yield from self._step(self._look(frame))
         measurement = self._measurement(seen, frame, Mode.LIVE, settled=self._beats.settled)
         self._lost = not measurement.measured
         return measurement, self._beats.add(measurement)
@@ -136,35 +144,32 @@ class SliceMeasurer:
         self._aim = self._known or (yield from self._aimer.aim(frames))
         self._aim_ms = 1e3 * (perf_counter() - started)
 
-    def _step(self, frame: Frame) -> Calls[_Seen | None]:
-        """One frame through the network; None where there is no view to look through."""
+    def _look(self, frame: Frame) -> _Look | None:
+        """A frame in its view; None where there is no view to look through."""
         if self._aim is None:
             return None
-        aim = self._aim
         started = perf_counter()
-        call = StepCall(view_input(frame, aim.view), self._state)
-        viewed = perf_counter()
+        view = view_input(frame, self._aim.view)
+        latency = {"locate": self._aim_ms, "view": 1e3 * (perf_counter() - started)}
+        self._aim_ms = 0.0  # paid by the slice's first frame
+        return _Look(self._aim, view, latency)
+
+    def _step(self, look: _Look | None) -> Calls[_Seen | None]:
+        """What was looked at through the network."""
+        if look is None:
+            return None
+        call = StepCall(look.view, self._state)
+        started = perf_counter()
         yield call
         step = call.answer
-        stepped = perf_counter()
-        reading = read_mask(step.mask[0], aim.view.mm_per_px, self._stepper.shapes.layout)
-        done = perf_counter()
+        latency = {**look.latency_ms, "step": 1e3 * (perf_counter() - started)}
         self._state = step.state
-        latency = {
-            "locate": self._aim_ms,
-            "view": 1e3 * (viewed - started),
-            "step": 1e3 * (stepped - viewed),
-            "read": 1e3 * (done - stepped),
-        }
-        self._aim_ms = 0.0  # paid by the slice's first frame
         return _Seen(
-            frame=frame,
-            aim=aim,
+            aim=look.aim,
             indices=step.indices[0],
             phase=step.phase[0],
             mask=step.mask[0],
             features=step.features,
-            reading=reading,
             latency_ms=latency,
         )
 
@@ -173,23 +178,32 @@ class SliceMeasurer:
         result = self._stepper.replay(seen.features, self._state)
         self._state = result.state
         latency = {**seen.latency_ms, "replay": 1e3 * (perf_counter() - started)}
-        return replace(seen, indices=result.indices[0], phase=result.phase[0], latency_ms=latency)
+        return seen._replace(indices=result.indices[0], phase=result.phase[0], latency_ms=latency)
 
     def _measurement(self, seen: _Seen | None, frame: Frame, mode: Mode, settled: bool) -> Measurement:
         if seen is None:
             return Measurement(frame=frame, measured=False, reason=NO_HEART, mode=mode)
-        view, reading = seen.aim.view, seen.reading
+        view, layout = seen.aim.view, self._stepper.shapes.layout
+        started = perf_counter()
+        reading = read_mask(seen.mask, view.mm_per_px, layout)
+        latency_ms = {**seen.latency_ms, "read": 1e3 * (perf_counter() - started)}
+
+        def refused(reason: str) -> Measurement:
+            """A frame that was looked at and shows no LV."""
+            return Measurement(
+                frame=frame, measured=False, reason=reason, mode=mode, view=view, latency_ms=latency_ms
+            )
+
         if isinstance(reading, NoVentricle):
-            return _refused(seen, mode, reading.reason)
+            return refused(reading.reason)
         drift_mm = off_middle_mm(reading, view)
         if drift_mm > DRIFT_MM:
-            return _refused(seen, mode, f"the cavity lies {drift_mm:.0f} mm from where the heart was located")
-        layout = self._stepper.shapes.layout
+            return refused(f"the cavity lies {drift_mm:.0f} mm from where the heart was located")
         indices = Indices(np.maximum(seen.indices, 0.0) * _units_mm(layout, view.mm_per_px), layout)
         features = quality_features(indices, reading, self._previous, frame)
         presence = self._quality.presence
         if presence is not None and presence.rejects(features):
-            return _refused(seen, mode, UNLIKELY)
+            return refused(UNLIKELY)
         quality = self._quality.quality(features)
         self._previous = indices
         septum_deg = septum_in_source(reading, view)
@@ -210,7 +224,7 @@ class SliceMeasurer:
             septum_deg=septum_deg,
             septum_inferred=reading.septum is None and seen.aim.inferred,
             mask=seen.mask,
-            latency_ms=seen.latency_ms,
+            latency_ms=latency_ms,
         )
 
     def _note(self, frame: Frame, aim: Aim, reading: MaskReading, septum_deg: float) -> None:
@@ -220,18 +234,6 @@ class SliceMeasurer:
         )
         if reading.septum is not None:
             self._stack.septa_deg[frame.slice_index] = septum_deg
-
-
-def _refused(seen: _Seen, mode: Mode, reason: str) -> Measurement:
-    """A frame that was looked at and shows no LV."""
-    return Measurement(
-        frame=seen.frame,
-        measured=False,
-        reason=reason,
-        mode=mode,
-        view=seen.aim.view,
-        latency_ms=seen.latency_ms,
-    )
 
 
 @lru_cache(maxsize=8)

@@ -35,7 +35,8 @@ WALL_SEEN_MM = 1.5
 NEAR_PX = 4
 """How far around the LV the labels' entropy is looked at, view pixels."""
 
-
+_LEAST = np.float32(1e-6)
+"""Probability under which a label surprises no more."""
 _PAINT = 2
 """What a filled piece is painted with, over 0 and 1."""
 _SQUARES = {pixels: np.ones((2 * pixels + 1,) * 2, np.uint8) for pixels in (1, 2, NEAR_PX)}
@@ -86,11 +87,12 @@ def read_mask(
         mm_per_px: size of a view pixel.
         layout: M and N.
     """
-    largest = _largest_piece(mask[Label.CAVITY] >= 0.5)
+    whole_cavity = mask[Label.CAVITY]
+    largest = _largest_piece(whole_cavity >= 0.5)
     if largest is None:
         return NoVentricle("no LV cavity in this frame")
-    whole_piece, piece_share = largest
-    whole_heart, window = _piece_touching(mask[Label.MYOCARDIUM] + mask[Label.CAVITY] >= 0.5, whole_piece)
+    whole_piece, piece_share, place = largest
+    whole_heart, window = _piece_and_window(mask[Label.MYOCARDIUM] + whole_cavity >= 0.5, place)
     # All that follows looks at the heart alone, but for the RV.
     own = np.ascontiguousarray(mask[:, window[0], window[1]])
     heart, piece = whole_heart[window], whole_piece[window]
@@ -105,19 +107,20 @@ def read_mask(
     closed = np.count_nonzero(rays.wall_mm >= WALL_SEEN_MM) / rays.wall_mm.size
     if closed < MIN_CLOSED:
         return NoVentricle(f"the wall closes around only {closed:.0%} of the cavity")
-    confidence = _mean(own[1:].max(axis=0), heart)
+    confidence = _mean(np.maximum.reduce(own[1:]), heart)
     if confidence < MIN_CONFIDENCE:
         return NoVentricle("the picture shows no clear LV")
     septum = septum_from_map(rays, mask[Label.RV])
     direction = septum.direction_deg if septum is not None else SEPTUM_IN_VIEW_DEG
-    surprise = own * cv2.log(np.maximum(own, np.float32(1e-6)))
+    surprise = cv2.log(np.maximum(own, _LEAST))
+    surprise *= own
     return MaskReading(
         rays=rays,
         septum=septum,
         indices=indices_from_rays(rays, direction, layout),
         closed=closed,
         confidence=confidence,
-        entropy=-_mean(surprise.sum(axis=0), _grown(heart, NEAR_PX)),
+        entropy=-_mean(np.add.reduce(surprise), _grown(heart, NEAR_PX)),
         other_share=1.0 - piece_share,
     )
 
@@ -148,31 +151,38 @@ def _mean(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     return cv2.mean(values, inside.view(np.uint8))[0]
 
 
-def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float] | None:
-    """The largest connected piece of a mask and its share of it; None of an empty one."""
+def _largest_piece(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int] | None:
+    """The largest connected piece of a mask, its share of it and a flat index in it; None of an empty one.
+
+    The mask may be painted on.
+    """
     total = np.count_nonzero(inside)
     if not total:
         return None
-    first, area, _ = _piece_at(inside, int(inside.argmax()))
+    place = int(inside.argmax())
+    painted = np.ascontiguousarray(inside).view(np.uint8)
+    area, _ = _fill(painted, place)
     if 2 * area > total:  # as nearly always: no need to label and measure all of them
-        return first, area / total
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
+        return painted == _PAINT, area / total, place
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(painted, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    return pieces == 1 + areas.argmax(), float(areas.max()) / total
+    largest = pieces == 1 + areas.argmax()
+    return largest, float(areas.max()) / total, int(largest.argmax())
 
 
-def _piece_touching(
-    inside: NDArray[np.bool_], seed: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
-    """The connected piece of a mask that contains a seed, and the (rows, columns) near it."""
-    piece, _, (x, y, width, height) = _piece_at(inside, int(seed.argmax()))
+def _piece_and_window(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
+    """The connected piece of a mask at a flat index inside it, and the (rows, columns) near it.
+
+    The mask may be painted on.
+    """
+    painted = np.ascontiguousarray(inside).view(np.uint8)
+    _, (x, y, width, height) = _fill(painted, place)
     near = slice(max(y - NEAR_PX, 0), y + height + NEAR_PX), slice(max(x - NEAR_PX, 0), x + width + NEAR_PX)
-    return piece, near
+    return painted == _PAINT, near
 
 
-def _piece_at(inside: NDArray[np.bool_], place: int) -> tuple[NDArray[np.bool_], int, Sequence[int]]:
-    """The connected piece of a mask at a flat index inside it, its area and its box (x, y, width, height)."""
-    painted = inside.astype(np.uint8)
-    row, column = divmod(place, inside.shape[1])
+def _fill(painted: NDArray[np.uint8], place: int) -> tuple[int, Sequence[int]]:
+    """Area and box (x, y, width, height) of the connected piece at a flat index, which is painted."""
+    row, column = divmod(place, painted.shape[1])
     area, _, _, box = cv2.floodFill(painted, None, (column, row), _PAINT)
-    return painted == _PAINT, area, box
+    return area, box

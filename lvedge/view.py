@@ -8,7 +8,7 @@ usual radiological view is therefore near 180°.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -22,23 +22,35 @@ SEPTUM_IN_VIEW_DEG = 180.0
 
 PERCENTILES = (1.0, 99.0)
 CLIP = (0.0, 1.25)
+_DARKEST, _BRIGHTEST = np.float32(CLIP[0]), np.float32(CLIP[1])
 
 
 def normalise(pixels: Pixels) -> Pixels:
     """Grey values, 1st to 99th percentile as 0 to 1, clipped to 0 .. 1.25; a flat picture gives 0."""
     low, high = _percentiles(pixels)
     scale = 1.0 / (high - low) if high > low else 0.0
-    scaled: Pixels = np.clip((pixels - np.float32(low)) * np.float32(scale), *CLIP, dtype=np.float32)
+    scaled: Pixels = pixels - np.float32(low)
+    scaled *= np.float32(scale)
+    # ``np.clip`` does the same, in three times as long for so few.
+    np.maximum(scaled, _DARKEST, out=scaled)
+    np.minimum(scaled, _BRIGHTEST, out=scaled)
     return scaled
 
 
 def _percentiles(pixels: Pixels) -> tuple[float, float]:
     """``np.percentile(pixels, PERCENTILES)`` in half its time."""
-    at = [(pixels.size - 1) * percent / 100.0 for percent in PERCENTILES]
-    places = [min(int(place) + k, pixels.size - 1) for place in at for k in (0, 1)]
+    places, (low_share, high_share) = _percentile_places(pixels.size)
     ordered = np.partition(pixels, places, axis=None)
     low, above_low, high, above_high = ordered[places].tolist()
-    return low + (above_low - low) * (at[0] % 1.0), high + (above_high - high) * (at[1] % 1.0)
+    return low + (above_low - low) * low_share, high + (above_high - high) * high_share
+
+
+@lru_cache(maxsize=8)
+def _percentile_places(size: int) -> tuple[NDArray[np.intp], tuple[float, ...]]:
+    """The two of so many ordered values between which each percentile lies, and how far along it is."""
+    at = [(size - 1) * percent / 100.0 for percent in PERCENTILES]
+    places = [min(int(place) + k, size - 1) for place in at for k in (0, 1)]
+    return np.array(places), tuple(place % 1.0 for place in at)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
         if watch.is_asked:
             engine.try_out()
 
+        import cv2
+
         from lvedge.quality import DEFAULT_QUALITY, QualityModel
         from lvedge_runtime.sinks import RunContext, has_standard_output
         from lvedge_runtime.stream import Stream
@@ -114,6 +116,8 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
         figures = () if journal is None else _outbox_figures(journal, uris)
         if watch.is_asked and journal is None and options.stream[0].startswith(RECEIVES):
             LOG.warning(NO_JOURNAL)
+        # Views and masks are small: to hand parts of them to other threads takes longer than the work.
+        cv2.setNumThreads(1)
         source_options = replace(
             source_options, modality=bundle.modality, journal=journal, turned=watch.turned
         )

@@ -65,6 +65,16 @@ def test_a_phantom_is_read_as_what_it_is(seed: int) -> None:
     assert reading.rays.wall_max_mm == pytest.approx(phantom.heart.wall_max_mm(0), abs=1.5)
 
 
+def test_a_mask_may_lie_in_memory_in_any_order() -> None:
+    phantom = preset_phantom("healthy")
+    view = View(phantom.centre_px(0), phantom.septum_deg, phantom.placement.spacing_mm)
+    mask = phantom_mask(phantom, view)
+    before = mask.copy()
+    turned = np.ascontiguousarray(mask.transpose(0, 2, 1)).transpose(0, 2, 1)
+    np.testing.assert_array_equal(read(turned).indices.vector, read(mask).indices.vector)
+    np.testing.assert_array_equal(mask, before)
+
+
 def test_without_an_rv_the_view_axis_is_the_septum() -> None:
     placement = Placement(rows=160, columns=160, spacing_mm=(1.5, 1.5), rotation_deg=30.0)
     phantom = preset_phantom("healthy", placement).with_heart(rv_contact_deg=0.0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lvedge.frame import Frame, Handedness, Orientation
 from lvedge.indices import Label
 from lvedge.phantom import Placement, preset_phantom
-from lvedge.view import View, normalise, view_of_frame
+from lvedge.view import CLIP, PERCENTILES, View, normalise, view_of_frame
 
 views = st.builds(
     View,
@@ -142,6 +142,14 @@ def test_the_view_of_a_frame_takes_its_tags() -> None:
     assert view_of_frame(behind, (3.0, 2.0), 170.0, 80, 1.5) == replace(
         expected, mirrored=True, handedness=Handedness.MIRRORED
     )
+
+
+@pytest.mark.parametrize("shape", [(80, 80), (128, 128), (7, 3)])
+def test_grey_values_are_numpy_s_own(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).gamma(2.0, 100.0, shape).astype(np.float32)
+    low, high = (np.float64(p) for p in np.percentile(pixels.astype(np.float64), PERCENTILES))
+    expected = np.clip((pixels - np.float32(low)) * np.float32(1.0 / (high - low)), *CLIP, dtype=np.float32)
+    np.testing.assert_array_max_ulp(normalise(pixels), expected, 2)
 
 
 def test_grey_values_are_scaled_by_their_percentiles() -> None:

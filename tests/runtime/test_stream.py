@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
 from discs import BEAT, MM, WALL_MM, DiscStepper, disc_frame
 from engines_here import EXACT, engines
 
+from lvedge import measure
 from lvedge.aim import view_input
 from lvedge.bundle import Bundle
 from lvedge.contract import State
@@ -106,6 +108,26 @@ def test_a_closed_slice_reports_its_second_pass_and_then_its_cycle() -> None:
     assert cycle.es is last.indices
     area = [np.pi * BEAT[k] ** 2 for k in (0, 3)]
     assert cycle.fac == pytest.approx(1 - area[1] / area[0], abs=0.02)
+
+
+def test_between_two_steps_of_a_closed_slice_nothing_is_viewed_or_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Views come before the first step and readings behind the last, where they find the caches filled."""
+    stepper = DiscStepper()
+
+    def noted(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*args: Any) -> Any:
+            stepper.calls.append(name)
+            return work(*args)
+
+        return done
+
+    for name in ("view_input", "read_mask"):
+        monkeypatch.setattr(measure, name, noted(name, getattr(measure, name)))
+    streamed(slice_of(), stepper=stepper)
+    aimed = stepper.calls.index("view_input")
+    assert stepper.calls[aimed:] == ["view_input"] * 6 + ["step"] * 6 + ["replay", "read_mask"] * 6
 
 
 def test_the_disc_is_measured_as_what_it_is() -> None:

@@ -266,9 +266,15 @@ def _make_folder(folder: Path) -> None:
 
 
 def _set_threads(threads: int) -> None:
-    """Let numpy's library use as many threads as the engine, where the user has not said otherwise."""
+    """Let numpy's library use as many threads as the engine, where the user has not said otherwise.
+
+    OpenCV works in the caller's thread, as in ``lvedge-run``.
+    """
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def _say(words: str) -> None:
