@@ -155,7 +155,7 @@ def test_nothing_is_held_back_on_a_connection_that_was_accepted(
         with socket.create_connection(there.at) as connection:
             while not listener.tally["opened"]:
                 time.sleep(0.01)
-            (accepted,) = listener._server._admission.connections()
+            (accepted,) = listener._server.admission.connections()
             assert accepted.getsockname() == connection.getpeername()
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
