@@ -32,8 +32,8 @@ long: ## updates and receiving killed at hundreds of random moments, pycuda over
 	$(PYTHON) -m benchmarks.casetable_scale --out benchmarks/results/casetable_scale.json
 	$(PYTHON) -m benchmarks.memory --out benchmarks/results/memory.json
 
-soak: ## an hour at 25 pictures a second through the real command: figures as JSON and a plot
-	$(PYTHON) -m benchmarks.soak --out benchmarks/results/soak.json --plot benchmarks/results/soak.png
+soak: ## an hour at 50 pictures a second through the real command: figures as JSON and a plot
+	$(PYTHON) -m benchmarks.soak --rate 50 --out benchmarks/results/soak.json --plot benchmarks/results/soak.png
 
 check: ## lint, format, types, import contracts, bandit
 	$(PYTHON) -m ruff check .
