@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def service_checks(path: Path) -> Iterator[Check]:
         return
     yield Check("settings", Standing.USED, f"{path}, measures {', '.join(told.options.stream)}")
     if told.service.http:
-        yield _page_packages()
+        yield _package("metrics", "prometheus-client", "service", "serving /metrics")
     settings = told.receiver
     if settings is None:
         return
@@ -42,14 +43,12 @@ def service_checks(path: Path) -> Iterator[Check]:
         yield _journal(settings.journal.folder)
     destinations = destination_uris(told.options.sink)
     if destinations:
-        yield _object_packages()
+        yield _package("DICOM objects", "highdicom", "dicom-objects", "making DICOM objects")
     if uri.key != RECEIVES and not destinations:
         return
-    try:
-        import pynetdicom  # noqa: F401
-    except ImportError:
-        missing = MissingExtraError("pynetdicom", "dicom-net", "DICOM over the network")
-        yield Check("DICOM network", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-net]'")
+    network = _package("DICOM network", "pynetdicom", "dicom-net", "DICOM over the network")
+    if network.standing is Standing.FAULT:
+        yield network
         return
     if uri.key == RECEIVES:
         yield from _peers(uri, settings)
@@ -66,13 +65,14 @@ def _journal(folder: Path) -> Check:
     return Check("journal", Standing.FAULT, why, f"ls -la {folder}; name another folder in [journal]")
 
 
-def _object_packages() -> Check:
+def _package(name: str, package: str, extra: str, purpose: str) -> Check:
+    """Whether a package that an extra brings is there."""
     try:
-        import highdicom  # noqa: F401
+        import_module(package.replace("-", "_"))
     except ImportError:
-        missing = MissingExtraError("highdicom", "dicom-objects", "making DICOM objects")
-        return Check("DICOM objects", Standing.FAULT, str(missing), "pip install 'lvedge[dicom-objects]'")
-    return Check("DICOM objects", Standing.USED, "highdicom is there")
+        missing = MissingExtraError(package, extra, purpose)
+        return Check(name, Standing.FAULT, str(missing), f"pip install 'lvedge[{extra}]'")
+    return Check(name, Standing.USED, f"{package} is there")
 
 
 def _destination(text: str, settings: Settings) -> Check:
@@ -86,15 +86,6 @@ def _destination(text: str, settings: Settings) -> Check:
     why = refusal(there.host, there.port, calling, there.called, tls, is_named=True)
     remedy = f"echoscu -v -aet {calling} -aec {there.called} {there.host} {there.port}"
     return _told(f"destination {there.host}:{there.port}", why, remedy)
-
-
-def _page_packages() -> Check:
-    try:
-        import prometheus_client  # noqa: F401
-    except ImportError:
-        missing = MissingExtraError("prometheus-client", "service", "serving /metrics")
-        return Check("metrics", Standing.FAULT, str(missing), "pip install 'lvedge[service]'")
-    return Check("metrics", Standing.USED, "prometheus-client is there")
 
 
 def _peers(uri: Uri, settings: Settings) -> Iterator[Check]:
