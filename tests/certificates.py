@@ -49,3 +49,11 @@ def write_certificate(folder: Path, name: str, by: Authority | None = None) -> A
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / f"{name}.key").write_bytes(plain)
     return Authority(key, certificate)
+
+
+def write_certificates(folder: Path, *names: str) -> None:
+    """``ca``, certificates of these names that it has signed, and ``stranger``, which signed itself."""
+    authority = write_certificate(folder, "ca")
+    for name in names:
+        write_certificate(folder, name, authority)
+    write_certificate(folder, "stranger")

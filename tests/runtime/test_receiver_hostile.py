@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import write_certificate
+from certificates import write_certificates
 from cine_files import ge
 from peers import QUICK, ask, receiver, written
 from reception_room import in_folder, results
@@ -31,10 +31,7 @@ def test_hostile_peers_are_ended_and_a_scanner_is_served(
     files = written(tmp_path / "files", ge(UID, **PERSON))
     settings, options = f"{QUICK}[dicom.limits]\n{LIMITS}", ["-aec", "LVEDGE"]
     if secured:
-        authority = write_certificate(tmp_path, "ca")
-        for name in ("box", "scanner"):
-            write_certificate(tmp_path, name, authority)
-        write_certificate(tmp_path, "stranger")
+        write_certificates(tmp_path, "box", "scanner")
         named = {"certificate": "box.pem", "key": "box.key", "clients": "ca.pem"}
         settings += "[dicom.tls]\n" + "".join(f'{key} = "{name}"\n' for key, name in named.items())
         options += ["+tls", str(tmp_path / "scanner.key"), str(tmp_path / "scanner.pem")]

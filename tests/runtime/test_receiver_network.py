@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from absent import error_without
-from certificates import write_certificate
+from certificates import write_certificates
 from cine_files import NAMES_OF_PERSON, ge, multi_frame, others, siemens
 from peers import QUICK, ask, program, receiver, written
 from reception_room import by_series, in_folder, results
@@ -121,10 +121,7 @@ def test_a_listed_title_from_another_address_is_not_heard(tmp_path: Path) -> Non
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, and certificates with keys: server, scanner (by that authority), stranger (by itself)."""
     folder = tmp_path_factory.mktemp("certificates")
-    authority = write_certificate(folder, "ca")
-    for name in ("server", "scanner"):
-        write_certificate(folder, name, authority)
-    write_certificate(folder, "stranger")
+    write_certificates(folder, "server", "scanner")
     return folder
 
 

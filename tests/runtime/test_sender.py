@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import write_certificate
+from certificates import write_certificates
 from cine_files import content_of, ge
 from orthanc import orthanc
 from peers import ask, free_port, program
@@ -416,10 +416,7 @@ def test_a_thread_empties_the_outbox_and_another_process_may_release(journal: Jo
 
 
 def test_tls_with_certificates_from_both_sides(journal: Journal, tmp_path: Path) -> None:
-    authority = write_certificate(tmp_path, "ca")
-    for name in ("box", "pacs"):
-        write_certificate(tmp_path, name, authority)
-    write_certificate(tmp_path, "stranger")
+    write_certificates(tmp_path, "box", "pacs")
     port, out = free_port(), tmp_path / "out"
     out.mkdir()
     command = [program("storescp"), "-aet", "PACS", "+tls", tmp_path / "pacs.key", tmp_path / "pacs.pem"]
