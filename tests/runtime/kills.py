@@ -23,7 +23,7 @@ from typing import Any
 from cine_files import BEAT, cine
 from disc_bundle import disc_bundle
 from orthanc import AE_TITLE, Orthanc
-from peers import free_port
+from port import free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRLittleEndian

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import FOLDERS, free_port
+from peers import FOLDERS
+from port import free_port
 
 AE_TITLE = "ORTHANC"
 

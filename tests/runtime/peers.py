@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
@@ -101,11 +100,3 @@ def receiver(tmp_path: Path, settings: str = "", **options: Any) -> Iterator[Rec
             yield running
         finally:
             running.stopped()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from port import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from test_receiver_command import tiny_bundle
 
@@ -34,11 +35,6 @@ log_format = "json"
 series_s = {series_s}
 gap_s = 600
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from certificates import write_certificate
 from peers import program, receiver
-from service_process import free_port
+from port import free_port
 
 from lvedge_runtime.cli import main as run_main
 from lvedge_runtime.doctor.check import Standing

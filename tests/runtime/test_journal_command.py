@@ -13,7 +13,8 @@ import pytest
 from cine_files import NAMES_OF_PERSON, ge, others, siemens
 from disc_bundle import disc_bundle
 from orthanc import AE_TITLE, Orthanc, orthanc
-from peers import QUICK, Receiver, ask, free_port, receiver, written
+from peers import QUICK, Receiver, ask, receiver, written
+from port import free_port
 from pydicom.dataset import FileDataset
 from reception_room import in_folder, results
 from small_disk import small_disk

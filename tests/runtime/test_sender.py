@@ -20,7 +20,8 @@ import pytest
 from certificates import write_certificates
 from cine_files import content_of, ge
 from orthanc import orthanc
-from peers import ask, free_port, program
+from peers import ask, program
+from port import free_port
 from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
