@@ -120,6 +120,9 @@ class Found:
         }
 
 
+BECAME = ("accepted", "rejected", "broken")
+"""What a connection that was opened becomes, each of them one of these."""
+
 GROWTH_MB = 10.0
 """More than this from the second quarter to the last is a fault: an item leaves less than 1 KB."""
 
@@ -377,7 +380,12 @@ def fuzz_messages(count: int, seed: int, folder: Path) -> Found:
             ae = AE("LAST")
             ae.add_requested_context("1.2.840.10008.1.1")
             association = ae.associate("127.0.0.1", there.source.port, ae_title="LVEDGE")
-            found.counts = {**there.source._listener.tally.as_dict(), **there.source.tally.as_dict()}
+            tally = there.source._listener.tally
+            _wait_until(lambda: tally["opened"] == sum(tally[how] for how in BECAME))
+            found.counts = {**tally.as_dict(), **there.source.tally.as_dict()}
+            uncounted = tally["opened"] - sum(tally[how] for how in BECAME)
+            if uncounted:
+                found.faults["connections in no counter"] = uncounted
             if not association.is_established:
                 found.faults["the receiver answers nobody any more"] += 1
             else:

@@ -52,7 +52,7 @@ class Opened:
             limits,
             Admission(Settings(peers=peers, limits=limits), self.tally),
             context,
-            lambda _address, _calling, called: 0 if called == "LVEDGE" else 7,
+            lambda _address, _version, _calling, called: None if called == "LVEDGE" else (1, 7),
             lambda *handed: self.handed.append(handed),
         )
 
@@ -363,3 +363,31 @@ def test_every_connection_is_counted_by_what_became_of_it(tmp_path: Path) -> Non
         wait_until(lambda: tally["released"] == 1)
         expected = {"opened": 4, "accepted": 1, "released": 1, "rejected": 1, "broken": 2, "closed": 1}
         assert tally.as_dict() == expected
+
+
+@pytest.mark.parametrize(("version", "answer"), [(1, 2), (3, 2), (0, 3), (2, 3)])
+def test_the_protocols_first_version_is_the_one_that_is_spoken(
+    tmp_path: Path, version: int, answer: int
+) -> None:
+    """Others than the first bit are not to be tested (PS3.8, 9.3.2)."""
+    with receiver(tmp_path, QUICK) as there, socket.create_connection(there.at, WAIT_S) as peer:
+        peer.sendall(REQUEST[:6] + version.to_bytes(2, "big") + REQUEST[8:])
+        heard_back = peer.recv(4096)
+        assert heard_back[0] == answer
+        tally = there.source._listener.tally
+        if answer == 3:
+            assert heard_back[7:] == bytes([1, 2, 2])  # for good, by the provider: version not supported
+        wait_until(lambda: tally["accepted" if answer == 2 else "rejected"] == 1)
+
+
+def test_a_request_that_is_not_acted_on_in_time_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lvedge_runtime.receiver.server._act_on", lambda *_arguments: True)
+    with receiver(tmp_path, f"{QUICK}[dicom.limits]\nassociate_s = 1\n") as there:
+        with socket.create_connection(there.at, WAIT_S) as peer:
+            peer.sendall(REQUEST)
+            assert heard(peer) == b""
+        tally = there.source._listener.tally
+        wait_until(lambda: tally["broken"] == 1)
+        assert tally.as_dict() == {"opened": 1, "broken": 1}

@@ -77,7 +77,7 @@ class Admission:
             return "no listed peer is there"
         if self._connecting.wait_s(address, time.monotonic()):
             return "it connects too often"
-        open_ones = [at for connection, at in self._open.items() if connection.fileno() != -1]
+        open_ones = [self._open[connection] for connection in self.connections()]
         if len(open_ones) >= 2 * limits.associations:
             return f"{len(open_ones)} are open"
         if open_ones.count(address) >= 2 * limits.peer_associations:

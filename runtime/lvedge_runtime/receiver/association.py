@@ -19,7 +19,12 @@ from lvedge_runtime.trace import places_of
 
 LOG = logging.getLogger("lvedge_runtime.receiver")
 
-_CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x03, 0x07
+_VERSION_UNKNOWN, _CALLING_UNKNOWN, _CALLED_UNKNOWN = (2, 2), (1, 3), (1, 7)
+"""Source and reason of an A-ASSOCIATE-RJ (DICOM PS3.8, table 9-21)."""
+
+_FIRST_VERSION = 1
+"""Bit of the protocol version; the others are not to be looked at (PS3.8, 9.3.2)."""
+
 SENDING_BURST_S = 1.0
 
 
@@ -66,26 +71,28 @@ class Associations:
             (evt.EVT_C_ECHO, self._echoed),
         ]
 
-    def rejection(self, address: str, calling: str, called: str) -> int:
+    def rejection(self, address: str, version: int, calling: str, called: str) -> tuple[int, int] | None:
         """Why there is no association for who is not on the list, or calls another; counted and told.
 
         Returns:
-            The diagnostic of an A-ASSOCIATE-RJ by the user (DICOM PS3.8, table 9-21); 0 where there is one.
+            Source and reason of an A-ASSOCIATE-RJ (DICOM PS3.8, table 9-21); None where there is one.
         """
-        if called != self._settings.ae_title:
-            diagnostic, why = _CALLED_UNKNOWN, "it calls another AE title than ours"
+        if not version & _FIRST_VERSION:
+            answer, why = _VERSION_UNKNOWN, "it speaks another version of DICOM's protocol"
+        elif called != self._settings.ae_title:
+            answer, why = _CALLED_UNKNOWN, "it calls another AE title than ours"
         elif self._settings.peers and not any(
             peer.ae_title == calling and peer.is_at(address) for peer in self._settings.peers
         ):
-            diagnostic, why = _CALLING_UNKNOWN, "its AE title is not listed with its address"
+            answer, why = _CALLING_UNKNOWN, "its AE title is not listed with its address"
         else:
-            return 0
+            return None
         self._tell_rejected(address, why)
-        return diagnostic
+        return answer
 
     def _rejected(self, event: evt.Event) -> None:
-        """pynetdicom rejects what asks by another protocol or in another version."""
-        self._tell_rejected(_address(event.assoc), "it asks in another way than DICOM's")
+        """pynetdicom rejects where it has too many associations."""
+        self._tell_rejected(_address(event.assoc), "there are too many associations")
 
     def _tell_rejected(self, address: str, why: str) -> None:
         LOG.warning(

@@ -37,11 +37,11 @@ STARVED_S = 0.1
 
 _REQUEST, _REJECT, _ABORT = 0x01, 0x03, 0x07
 _HEAD = struct.Struct(">BxL")
-_CALLED, _CALLING = slice(10, 26), slice(26, 42)
-"""AE titles in an association request (PS3.8, table 9-11)."""
+_VERSION, _CALLED, _CALLING = slice(6, 8), slice(10, 26), slice(26, 42)
+"""Protocol version and AE titles in an association request (PS3.8, table 9-11)."""
 
 _ANSWER = struct.Struct(">BxLBBBB")
-_PERMANENT, _BY_USER = 1, 1
+_PERMANENT = 1
 _UNRECOGNIZED = _ANSWER.pack(_ABORT, 4, 0, 0, 2, 1)
 _UNEXPECTED = _ANSWER.pack(_ABORT, 4, 0, 0, 2, 2)
 """A-ABORT by the provider: a data unit that there is not, or that does not come first (PS3.8, table 9-26)."""
@@ -95,8 +95,9 @@ class Lobby:
         limits: in which time a peer has to ask for an association, and with how many bytes.
         admission: who may connect.
         context: how connections are secured, with ``BoundTls``; None for plain ones.
-        rejection: says of an address, a calling and a called AE title why there is to be no association, as
-            the diagnostic of an A-ASSOCIATE-RJ by the user (DICOM PS3.8, table 9-21); 0 where there is.
+        rejection: says of an address, a protocol version, a calling and a called AE title why there is to be
+            no association, as source and reason of an A-ASSOCIATE-RJ (DICOM PS3.8, table 9-21); None where
+            there is.
         hand_over: takes a connection, its address, and the association request that was read from it.
     """
 
@@ -106,7 +107,7 @@ class Lobby:
         limits: Limits,
         admission: Admission,
         context: ssl.SSLContext | None,
-        rejection: Callable[[str, str, str], int],
+        rejection: Callable[[str, int, str, str], tuple[int, int] | None],
         hand_over: Callable[[Connection, Address, bytes], None],
     ) -> None:
         self._listening = listening
@@ -201,14 +202,17 @@ class Lobby:
 
     def _receive(self, visitor: _Visitor) -> None:
         """Hand a visitor over that has asked for an association, or reject it."""
-        titles = [visitor.said[place].decode("ascii", "replace").strip() for place in (_CALLING, _CALLED)]
-        diagnostic = self._rejection(visitor.address[0], *titles)
-        if diagnostic:
-            self._end(visitor, answer=_ANSWER.pack(_REJECT, 4, 0, _PERMANENT, _BY_USER, diagnostic))
+        said = visitor.said
+        calling, called = (said[place].decode("ascii", "replace").strip() for place in (_CALLING, _CALLED))
+        rejection = self._rejection(
+            visitor.address[0], int.from_bytes(said[_VERSION], "big"), calling, called
+        )
+        if rejection is not None:
+            self._end(visitor, answer=_ANSWER.pack(_REJECT, 4, 0, _PERMANENT, *rejection))
             return
         self._forget(visitor)
         visitor.connection.settimeout(self._limits.pdu_s)
-        self._hand_over(visitor.connection, visitor.address, bytes(visitor.said))
+        self._hand_over(visitor.connection, visitor.address, bytes(said))
 
     def _secure(self, visitor: _Visitor) -> bool:
         """Go on with its handshake; whether it is done. A TLS connection is made of it once it speaks."""

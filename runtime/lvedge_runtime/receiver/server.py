@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from pynetdicom.association import Association
@@ -41,6 +42,7 @@ def _act_on(request: bytes, provider: DULServiceProvider) -> bool:
     try:
         unit, event = provider._decode_pdu(bytearray(request))
         if isinstance(unit, A_ASSOCIATE_RQ):
+            unit.protocol_version = _VERSION
             unit.to_primitive()
     except Exception:  # noqa: BLE001 - as pynetdicom does: whatever a peer's bytes raise, they are no unit
         provider.event_queue.put(_NO_UNIT)
@@ -49,6 +51,9 @@ def _act_on(request: bytes, provider: DULServiceProvider) -> bool:
     provider.event_queue.put(event)
     return True
 
+
+_VERSION = 1
+"""All that pynetdicom takes; of what a peer says, the lobby has looked at the one bit that counts."""
 
 _NO_UNIT = "Evt19"
 """pynetdicom's name for a data unit that cannot be decoded."""
@@ -70,9 +75,17 @@ class Handler(RequestHandler):
         association = super()._create_association()
         association.dul.state_machine = _States(association.dul)
         may_rest(association)
-        if not _act_on(self._request, association.dul):
+        if _act_on(self._request, association.dul):
+            association.run = partial(self._serve, association)  # type: ignore[method-assign]
+        else:
             self.server.admission.broken(self.client_address[0], "its request cannot be decoded")
         return association
+
+    def _serve(self, association: Association) -> None:
+        """The association's thread: it gives up where pynetdicom's other one came too late to the request."""
+        Association.run(association)
+        if association.requestor.primitive is None:
+            self.server.admission.broken(self.client_address[0], "its request waited for too long")
 
 
 class Server(AssociationServer):
@@ -92,7 +105,7 @@ class Server(AssociationServer):
         settings: Settings,
         tally: Tally,
         context: ssl.SSLContext | None,
-        rejection: Callable[[str, str, str], int],
+        rejection: Callable[[str, int, str, str], tuple[int, int] | None],
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
