@@ -126,6 +126,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         loop = LoopConfig(
             steps=steps,
             cycle=PERCEPTION_CYCLE,
+            muon=True,
             every=100,
             seed=options.seed,
             threads=options.threads,

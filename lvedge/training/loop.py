@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from lvedge.training.checkpoint import of_this_version, read_checkpoint, write_checkpoint
+from lvedge.training.optimiser import Group, Optimiser
 
 Losses = dict[str, Tensor]
 
@@ -30,7 +31,8 @@ class LoopConfig:
         learning_rate: peak of the cosine schedule.
         warm_up: steps of linear warm-up.
         cycle: steps after which warm-up and cosine begin again; 0 for one cycle over all steps.
-        weight_decay: AdamW's.
+        weight_decay: decoupled.
+        muon: kernels are stepped by Muon, all else by AdamW, as everything is where this is not set.
         average: decay of the averaged weights.
         slower: start of a parameter's name to the factor by which it learns slower than the others.
         every: steps between log lines and checkpoints.
@@ -45,6 +47,7 @@ class LoopConfig:
     warm_up: int = 100
     cycle: int = 0
     weight_decay: float = 1e-3
+    muon: bool = False
     average: float = 0.995
     slower: Mapping[str, float] = field(default_factory=dict)
     every: int = 50
@@ -74,7 +77,7 @@ def average_into(averaged: nn.Module, model: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
-def _parameter_groups(model: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, config: LoopConfig) -> list[Group]:
     """Groups for the optimiser, each with its share of the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -111,11 +114,9 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        _parameter_groups(model, config), lr=config.learning_rate, weight_decay=config.weight_decay
+    optimiser = Optimiser(
+        _parameter_groups(model, config), config.learning_rate, config.weight_decay, config.muon
     )
-    # Kept beside the optimiser, whose groups a checkpoint of before ``slower`` would overwrite.
-    shares = [group["share"] for group in optimiser.param_groups]
     averaged = copy.deepcopy(model).eval()
     path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     start, spent_s, spent_core_s = 0, 0.0, 0.0
@@ -137,12 +138,12 @@ def train(
         bar = progress.add_task(name, total=config.steps, completed=start, loss="")
         running: dict[str, float] = {}
         for step in range(start, config.steps):
-            for group, share in zip(optimiser.param_groups, shares, strict=True):
-                group["lr"] = share * rate_at(step, config)
+            for group in optimiser.groups:
+                group["lr"] = group["share"] * rate_at(step, config)
             model.train()
             losses = losses_of_step(step)
             total = torch.stack(list(losses.values())).sum()
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
