@@ -172,7 +172,9 @@ def _train_slices(
     if not is_done(path, plan.steps):
         slices = prepare([*trained["acdc"], *trained["york"]])
         mid = [p for p in prepare(watched["acdc"]) if p.sample.is_mid_slice]
-        loop = LoopConfig(steps=1, every=100, seed=plan.seed, threads=plan.threads, bfloat16=plan.bfloat16)
+        loop = LoopConfig(
+            steps=1, muon=True, every=100, seed=plan.seed, threads=plan.threads, bfloat16=plan.bfloat16
+        )
         steps = plan.steps or planned_steps(
             lambda pilot, folder: train(slices, [], folder, pilot), loop, path, *budget.values()
         )

@@ -125,7 +125,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     if stage == "perception":
         loop = LoopConfig(
             steps=steps,
-            cycle=PERCEPTION_CYCLE,
+            cycle=min(PERCEPTION_CYCLE, steps),
             muon=True,
             every=100,
             seed=options.seed,
