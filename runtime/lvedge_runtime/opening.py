@@ -111,6 +111,7 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
 
         from lvedge.quality import DEFAULT_QUALITY, QualityModel
         from lvedge_runtime.sinks import RunContext, has_standard_output
+        from lvedge_runtime.sources.ahead import Ahead
         from lvedge_runtime.stream import Stream
 
         figures = () if journal is None else _outbox_figures(journal, uris)
@@ -144,7 +145,9 @@ def opened(told: Told, uris: Sequence[str], watch: Watch) -> Iterator[Opened]:
             return Stream(source, engine, quality, cases, options.live or is_live)
 
         if len(tallies) == 1:
-            items = ((0, item) for item in stream_of(sources[0], sources[0].live))
+            source = sources[0]
+            given = source if source.live else open_things.enter_context(Ahead(source)).waiting()
+            items = ((0, item) for item in stream_of(given, source.live))
             yield Opened(sources, items, tallies, contexts[0], figures)
             return
         from lvedge_runtime.several import several

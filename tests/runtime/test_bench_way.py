@@ -52,6 +52,9 @@ class Few:
         self.plays -= 1
         return iter(self.items if self.plays >= 0 else [])
 
+    def stop(self) -> bool:
+        return False
+
 
 class Through:
     """An engine behind another's public methods."""

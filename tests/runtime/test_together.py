@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from threading import Event, active_count
+from threading import Event, Timer, active_count
 
 import numpy as np
 import pytest
@@ -268,6 +268,27 @@ def test_ahead_says_when_there_is_nothing() -> None:
     go = Event()
     with Ahead(Blocking(cine(), go)) as ahead:
         assert next(iter(ahead)) == NotYet()
+
+
+def test_ahead_waits_for_a_source_that_takes_its_time_and_raises_what_it_raises() -> None:
+    go, frames = Event(), cine(turns=6)
+    with Ahead(Blocking(frames, go, fault=SourceError("torn off")), most=2) as ahead:
+        items = ahead.waiting()
+        Timer(0.05, go.set).start()
+        assert [next(items) for _ in frames] == frames
+        with pytest.raises(SourceError, match="torn off"):
+            next(items)
+
+
+def test_ahead_reads_on_once_half_of_what_may_wait_is_taken() -> None:
+    source, read = Blocking(cine(turns=20)), []
+    with Ahead(source, most=4) as ahead:
+        items = ahead.waiting()
+        for _ in range(12):
+            next(items)
+            read.append(source.read)
+        # What was taken, what waits, and the one that is held until there is room.
+        assert all(was <= place + 1 + 4 + 1 for place, was in enumerate(read))
 
 
 def test_ahead_reads_no_further_than_it_may_and_ends_when_it_is_left() -> None:

@@ -6,7 +6,7 @@ opening the source before, the sinks behind, and what the engine says of its cop
 | stage | what |
 |---|---|
 | source | finding and ordering what the source holds; once a pass, shared by its frames |
-| decode | reading and decoding one frame |
+| decode | waiting for a frame that is read and decoded ahead, in a thread of its own |
 | locate | finding the heart; the first frame of a slice pays for it |
 | view | turning and cropping |
 | copy in, step, copy out | the network; the copies stand apart where the engine tells them |
@@ -40,6 +40,7 @@ from lvedge_runtime.bench.interval import Ratio, paired_ratio
 from lvedge_runtime.bench.timing import Timing
 from lvedge_runtime.sinks import Sink
 from lvedge_runtime.sources import Source
+from lvedge_runtime.sources.ahead import Ahead
 from lvedge_runtime.stream import Stream
 
 STAGES = (
@@ -189,7 +190,8 @@ def _one_pass(
         opening_ms.append(1e3 * (perf_counter() - begin))
         if any(source.live for source in sources):
             raise UsageError("this source never ends, so it cannot be played twice: name files, or demo:")
-        for results in zip(*(played(source, rig, live) for source in sources), strict=True):
+        readers = [opened.enter_context(Ahead(source)) for source in sources]
+        for results in zip(*(played(reader.waiting(), rig, live) for reader in readers), strict=True):
             yield from results
 
 

@@ -15,7 +15,10 @@ MOST_AHEAD = 8
 
 
 class Ahead:
-    """A source whose items wait until they are taken; taking them never waits.
+    """A source whose items wait until they are taken.
+
+    To iterate over it never waits for the source, ``waiting`` does. The reader sleeps until half of what may
+    wait has been taken, so that it seldom runs, and then in one go, beside what is measured.
 
     The source is iterated in a thread of its own, so that one which has to be used in the thread that opened
     it cannot be read ahead. Leaving ``with`` asks it to stop and waits until it does.
@@ -54,32 +57,47 @@ class Ahead:
 
     def __iter__(self) -> Iterator[Given | NotYet]:
         """What is there, ``NotYet`` while nothing is; what the source raises comes behind its last item."""
-        while True:
-            with self._changed:
-                item = self._items.popleft() if self._items else None
-                is_over = self._is_over
-                self._changed.notify_all()
-            if item is not None:
-                yield item
-            elif not is_over:
-                yield NotYet()
-            elif self._error is not None:
-                raise self._error
+        while (item := self._next()) is not None:
+            yield item
+
+    def waiting(self) -> Iterator[Given]:
+        """The source's items, each as soon as it is there; then what the source raised, if it did."""
+        while (item := self._next()) is not None:
+            if isinstance(item, NotYet):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._items or self._is_over)
             else:
-                return
+                yield item
+
+    def _next(self) -> Given | NotYet | None:
+        """The next item, ``NotYet`` where it has not come, None behind the last one."""
+        with self._changed:
+            if self._items:
+                item = self._items.popleft()
+                if len(self._items) == self._most // 2:
+                    self._changed.notify_all()
+                return item
+            if not self._is_over:
+                return NotYet()
+        if self._error is not None:
+            raise self._error
+        return None
 
     def _read(self) -> None:
         try:
             for item in self._source:
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._items) < self._most or self._is_left)
+                    if len(self._items) >= self._most:
+                        self._changed.wait_for(lambda: len(self._items) <= self._most // 2 or self._is_left)
                     if self._is_left:
                         return
                     self._items.append(item)
+                    self._changed.notify_all()
                 self._arrived()
         except BaseException as error:  # raised again where the items are taken  # noqa: BLE001
             self._error = error
         finally:
             with self._changed:
                 self._is_over = True
+                self._changed.notify_all()
             self._arrived()
