@@ -30,12 +30,13 @@ from lvedge.training.locating import train_locator
 from lvedge.training.loop import LoopConfig
 from lvedge.training.perception import train_perception
 from lvedge.training.plot import plot_logs
+from lvedge.training.precision import InBfloat16
 from lvedge.training.recurrence import train_recurrence
 from lvedge.training.slices import prepare
 
 STAGES = ("perception", "locator", "recurrence", "quality")
-DEFAULT_STEPS = {"perception": 6000, "locator": 2000, "recurrence": 3000}
-PERCEPTION_CYCLE = 3000
+DEFAULT_STEPS = {"perception": 4500, "locator": 2000, "recurrence": 3000}
+PERCEPTION_CYCLE = 1500
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
@@ -90,7 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bfloat16",
         action="store_true",
-        help="let perception and locator multiply in bfloat16, faster where the processor has it",
+        help="let perception, the locator and what perceives clips multiply in bfloat16, faster where the "
+        "processor has it",
     )
     return parser
 
@@ -154,9 +156,10 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
             threads=options.threads,
         )
         network = read_network(folder / "perception.pt")
+        perceiver = InBfloat16(network) if options.bfloat16 else network
         clips = [
-            *york_clips(network, _of(trained, "york"), YORK_VERSIONS, CLIP_AUGMENT, options.seed),
-            *acdc_clips(network, _of(trained, "acdc"), ACDC_VERSIONS, CLIP_AUGMENT, options.seed),
+            *york_clips(perceiver, _of(trained, "york"), YORK_VERSIONS, CLIP_AUGMENT, options.seed),
+            *acdc_clips(perceiver, _of(trained, "acdc"), ACDC_VERSIONS, CLIP_AUGMENT, options.seed),
         ]
         plain = [
             *york_clips(network, _of(watched, "york"), 1, None, options.seed),

@@ -25,6 +25,7 @@ from lvedge.training.losses import (
     value_loss,
 )
 from lvedge.training.negatives import cut_across, elsewhere, other_pictures
+from lvedge.training.precision import perceive
 from lvedge.training.slices import PreparedSlice
 
 NAME = "perception"
@@ -161,11 +162,7 @@ def train_perception(
         rng = np.random.default_rng((loop.seed, step))
         batch = sampler.batch(loop.batch, config, augment, rng)
         pictures = batch.pictures.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop.bfloat16):
-            feature_map, mask_logits = network.segmentation(pictures)
-            vector = network.convolution(feature_map)
-        # Lengths and areas are sums over many pixels: in float32.
-        frame = network.read(mask_logits.float(), vector.float())
+        frame = perceive(network, pictures, loop.bfloat16)
         step_output = network.recur(frame.features, network.zero_state(loop.batch))
         return {
             "cross_entropy": weights.cross_entropy

@@ -42,7 +42,8 @@ def test_what_is_measured_is_told_and_a_request_to_stop_finishes_it(tmp_path: Pa
             there.process.send_signal(signal.SIGTERM)
             assert there.process.wait(120) == 143
             log = there.log()
-        assert (said[0], set(said[1:])) == ("READY=1", {"WATCHDOG=1"})
+        # On a busy machine the watchdog is fed before all is open.
+        assert (said.count("READY=1"), set(said)) == (1, {"READY=1", "WATCHDOG=1"})
         assert "STOPPING=1" in heard(systemd)
     events = [line["event"] for line in log if "event" in line]
     assert {"serving", "listening", "association released", "stopping", "received"} <= set(events)
