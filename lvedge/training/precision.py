@@ -1,4 +1,4 @@
-"""Multiplying in bfloat16 where it may be done: in the first two layers, not in what is summed over pixels."""
+"""Multiplying in bfloat16 where it may be done: the first two layers, but not what is summed over pixels."""
 
 from __future__ import annotations
 
