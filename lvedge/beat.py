@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lvedge.frame import Frame
+from lvedge.indices import Phase
 from lvedge.measurement import Cycle, Measurement, Mode
-from lvedge.phase import end_frames
+from lvedge.phase import end_frames, is_systole
 
 FEWEST_FRAMES = 5
 """A beat of fewer measured frames has no reliable extremes."""
@@ -68,6 +69,31 @@ def cycle_from_measurements(measurements: Sequence[Measurement], mode: Mode) -> 
         fac=float((ed_area - es_area) / ed_area),
         thickening=(es.indices.rwt_mm - ed.indices.rwt_mm) / np.maximum(ed.indices.rwt_mm, 1.0),
     )
+
+
+def in_phase(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
+    """One closed beat of a slice, each frame's phase its place between the beat's own ED and ES.
+
+    Over a whole beat the areas say the phase as it is defined, better than any frame-by-frame judgement
+    (``docs/accuracy.md``), and the phases agree with the cycle that is reported beside them.
+
+    Args:
+        measurements: all frames of the beat, in order, measured or not; at least one.
+
+    Returns:
+        The measurements; as they are where the beat has no cycle.
+    """
+    cycle = cycle_from_measurements(measurements, Mode.CLOSED)
+    if cycle.ed is None:
+        return measurements
+    place = {m.frame.frame_index: k for k, m in enumerate(measurements)}
+    ed, es = place[cycle.ed_frame or 0], place[cycle.es_frame or 0]
+    systole = is_systole(np.arange(len(measurements)), ed, es, len(measurements))
+    phases = [Phase.SYSTOLE if truth else Phase.DIASTOLE for truth in systole]
+    return [
+        replace(m, phase=phase) if m.measured and m.phase is not phase else m
+        for m, phase in zip(measurements, phases, strict=True)
+    ]
 
 
 def missing_phases(frames: Sequence[Frame], mode: Mode) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lvedge.aim import Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
-from lvedge.beat import Beat, BeatTracker, cycle_from_measurements
+from lvedge.beat import Beat, BeatTracker, cycle_from_measurements, in_phase
 from lvedge.contract import Calls, Floats, State, StepCall, Stepper, run_calls
 from lvedge.frame import Frame
 from lvedge.indices import FloatArray, IndexLayout, Indices, Phase
@@ -83,7 +83,8 @@ class SliceMeasurer:
         """All frames of a gated slice: played once to warm the state, then reported.
 
         Feature vectors do not depend on the state, so the second pass replays the recurrent layers only.
-        A single frame is no beat and is reported cold.
+        Where the beat has a cycle, a frame's phase is its place between that cycle's ED and ES; the
+        classification layer's word remains in ``p_systole``. A single frame is no beat and is reported cold.
 
         Args:
             frames: the slice's frames in phase order.
@@ -108,9 +109,11 @@ class SliceMeasurer:
         self, frames: Sequence[Frame], first_pass: Sequence[_Seen | None], once: bool
     ) -> Iterator[Measurement]:
         again = len(frames) > 1 and not once
+        measurements = []
         for frame, seen in zip(frames, first_pass, strict=True):
             final = self._replay(seen) if again and seen is not None else seen
-            yield self._measurement(final, frame, Mode.CLOSED, settled=again)
+            measurements.append(self._measurement(final, frame, Mode.CLOSED, settled=again))
+        yield from in_phase(measurements) if again else measurements
 
     def measure_live(self, frame: Frame) -> tuple[Measurement, Beat | None]:
         """The next frame of a live slice, and the beat that it completes, if it does.

@@ -57,8 +57,8 @@ class Measurement:
         mode: closed or live.
         indices: the reported values (the network's regression), or None.
         geometric: the same values read off the mask, or None.
-        phase: systole or diastole, or None.
-        p_systole: its probability, 0 .. 1, or None.
+        phase: systole or diastole, or None; of a closed beat by its areas, otherwise by ``p_systole``.
+        p_systole: probability of systole by the classification layer, 0 .. 1, or None.
         phase_settled: the phase has seen one maximum and one minimum of the cavity.
         quality: 0 .. 1, the probability that no value is grossly wrong; 0 where nothing was measured.
         wall_max_mm: 95th percentile of the wall thickness over all rays, mm, or None.

@@ -152,7 +152,6 @@ def _run(options: argparse.Namespace, command: str) -> dict[str, Any]:
         step = BEAT_FRAMES // options.starts
         starts = range(0, step * options.starts, step)
         beats = score_york(method.stepper, method.quality, tested["york"], starts, missing)
-        beats = [method.phase_of(beat) for beat in beats]
     entry = {
         "command": command,
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},

@@ -13,7 +13,6 @@ from torch import nn
 
 from benchmarks.baselines import regression, unet
 from benchmarks.baselines.budget import is_done, perception_core_seconds, planned_steps, spent_of
-from benchmarks.baselines.result import with_phase_of_areas
 from benchmarks.baselines.stepper import MaskStepper, RegressionStepper
 from lvedge.contract import Stepper
 from lvedge.errors import DataError
@@ -22,7 +21,6 @@ from lvedge.training.checkpoint import read_locator, read_network
 from lvedge.training.cli import ACDC_VERSIONS, CLIP_AUGMENT, DEFAULT_STEPS, YORK_VERSIONS
 from lvedge.training.clips import acdc_clips, york_clips
 from lvedge.training.data import Sample, Split, read_acdc, read_york
-from lvedge.training.evaluation.beat import ScoredBeat
 from lvedge.training.loop import LoopConfig
 from lvedge.training.slices import PreparedSlice, prepare
 from lvedge.training.stepper import checkpoints_of_run, stepper_from_run
@@ -85,14 +83,12 @@ class Method:
         stepper: executes it.
         quality: judges its values.
         training: what was spent on it, plain values.
-        phase_of: a beat with the phase as this method tells it.
     """
 
     about: str
     stepper: Stepper
     quality: QualityModel
     training: dict[str, Any]
-    phase_of: Callable[[ScoredBeat], ScoredBeat] = lambda beat: beat
 
 
 def samples_of(root: Path, split: Split, part: str) -> Samples:
@@ -110,7 +106,7 @@ def unet_method(plan: Plan, root: Path, split: Split, trained: Samples) -> Metho
     network = unet.read_unet(plan.checkpoints / f"{unet.NAME}.pt")
     training = {"parameters": _parameters(network), "slices": spent}
     stepper = MaskStepper(network, locator, unet.VIEW)
-    return Method(unet.ABOUT, stepper, DEFAULT_QUALITY, training, with_phase_of_areas)
+    return Method(unet.ABOUT, stepper, DEFAULT_QUALITY, training)
 
 
 def regression_method(plan: Plan, root: Path, split: Split, trained: Samples) -> Method:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from lvedge.errors import DataError
 from lvedge.indices import DEFAULT_LAYOUT
-from lvedge.phase import systole_of_areas
 from lvedge.training.data import Split
 from lvedge.training.evaluation.beat import ScoredBeat
 from lvedge.training.evaluation.figure import by_subject
@@ -124,12 +123,6 @@ def york_means(beats: Sequence[ScoredBeat]) -> dict[str, Means]:
         "myocardium_relative": (stored, lambda b: relative(b, 1)),
     }
     return _means(beats, figures)
-
-
-def with_phase_of_areas(beat: ScoredBeat) -> ScoredBeat:
-    """The beat of a method without a phase of its own: told by the curve of the cavity areas it measured."""
-    said = systole_of_areas(beat.areas_regressed[:, 0])
-    return replace(beat, systole_said=np.where(beat.found, said, ~beat.systole_true))
 
 
 def in_split_order(means: dict[str, Means], subjects: Sequence[str]) -> list[Means]:

@@ -22,7 +22,6 @@ from benchmarks.baselines.result import (
     acdc_means,
     means_by_place,
     read_result,
-    with_phase_of_areas,
     write_fold,
     york_means,
 )
@@ -53,6 +52,7 @@ def beat(subject: str, **changes: Any) -> ScoredBeat:
         found=np.ones(10, dtype=bool),
         systole_true=systole,
         systole_said=systole,
+        systole_layer=systole,
         systole_live=systole,
         clock=systole,
         ed_off=0.0,
@@ -189,17 +189,6 @@ def test_the_lines_of_york() -> None:
         "cavity_relative": pytest.approx(57.5 / first.areas_true[:, 0].mean(), abs=1e-6),
         "myocardium_relative": 0.1,
     }
-
-
-def test_the_phase_of_a_method_without_one_is_that_of_its_areas() -> None:
-    nothing_said = beat("1", systole_said=np.ones(10, dtype=bool))
-    np.testing.assert_array_equal(with_phase_of_areas(nothing_said).systole_said, np.arange(10) < 4)
-    later = replace(nothing_said, areas_regressed=np.roll(nothing_said.areas_true, 2, axis=0))
-    said = with_phase_of_areas(later).systole_said
-    np.testing.assert_array_equal(np.flatnonzero(said), [2, 3, 4, 5])
-    lost = replace(nothing_said, found=np.arange(10) != 7)
-    wrong = with_phase_of_areas(lost).systole_said != lost.systole_true
-    np.testing.assert_array_equal(np.flatnonzero(wrong), [7])
 
 
 # --- the file of a method --------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvedge.beat import Beat, BeatTracker, cycle_from_measurements
+from lvedge.beat import Beat, BeatTracker, cycle_from_measurements, in_phase
 from lvedge.frame import Frame
-from lvedge.indices import Indices
+from lvedge.indices import Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.phantom import contraction_at
 
@@ -79,6 +79,31 @@ def test_a_closed_cycle_in_full() -> None:
     )
     # The arrays were compared above: an array has no single truth for a dataclass to compare by.
     assert replace(cycle, ed=None, es=None, thickening=None) == expected
+
+
+def test_the_phases_of_a_closed_beat_are_those_of_its_cycle() -> None:
+    frames = clip(1100, 1600, 1900, 2000, 1900, 1500, None, 1000)
+    before = [replace(m, phase=Phase.DIASTOLE) if m.measured else m for m in frames]
+    after = in_phase(before)
+    cycle = cycle_from_measurements(after, Mode.CLOSED)
+    assert (cycle.ed_frame, cycle.es_frame) == (3, 7)
+    assert [m.phase for m in after] == [
+        *[Phase.DIASTOLE] * 3, *[Phase.SYSTOLE] * 3, None, Phase.DIASTOLE,
+    ]  # fmt: skip
+    # Nothing else is touched, and what is right stays the very same.
+    assert after[0] is before[0]
+    assert replace(after[3], phase=Phase.DIASTOLE) == before[3]
+
+
+def test_systole_may_go_on_over_the_cut() -> None:
+    after = in_phase(clip(1500, 1100, 1000, 1300, 1700, 1900, 2000, 1900))
+    assert [m.phase for m in after].index(Phase.DIASTOLE) == 2
+    assert after[-1].phase is after[0].phase is Phase.SYSTOLE
+
+
+def test_frames_that_are_no_beat_keep_the_phase_they_have() -> None:
+    frames = [replace(m, phase=Phase.SYSTOLE) for m in clip(2000, 1000, 1500)]
+    assert in_phase(frames) is frames
 
 
 def test_frames_that_were_not_measured_are_left_out() -> None:

@@ -79,6 +79,7 @@ def beat(subject: str = "1", wrong: int = 0, start: int = 0, **changes: Any) -> 
         found=np.ones(10, dtype=bool),
         systole_true=truth,
         systole_said=truth ^ (np.arange(10) < wrong),
+        systole_layer=truth ^ (np.arange(10) < wrong),
         systole_live=truth ^ (np.arange(10) < wrong),
         clock=truth ^ (np.arange(10) < 2),
         ed_off=0.0,

@@ -39,10 +39,11 @@ def test_a_beat_is_scored_frame_by_frame(beat: list[Sample]) -> None:
     assert (said.subject, said.slice_index, said.start) == ("1", 4, 0)
     assert said.found.all()
     np.testing.assert_array_equal(said.systole_true, np.arange(20) < 7)
+    np.testing.assert_array_equal(said.systole_said, said.systole_true)
     # A frame counts as systole where its cavity is smaller than the last one's: one frame late at either end.
-    np.testing.assert_array_equal(np.flatnonzero(said.systole_said), np.arange(1, 8))
+    np.testing.assert_array_equal(np.flatnonzero(said.systole_layer), np.arange(1, 8))
     # Live mode has met the last frame of the first beat before the first one of the second.
-    np.testing.assert_array_equal(said.systole_live, said.systole_said)
+    np.testing.assert_array_equal(said.systole_live, said.systole_layer)
     np.testing.assert_array_equal(said.clock, CLOCK)
     assert (said.ed_off, said.es_off) == (0.0, 0.0)
     expected = [[s.map(Label.CAVITY).sum() * 6.25, s.map(Label.MYOCARDIUM).sum() * 6.25] for s in beat]
@@ -56,7 +57,7 @@ def test_a_beat_is_scored_frame_by_frame(beat: list[Sample]) -> None:
 def test_a_beat_played_from_another_frame_is_the_same_beat(start: int, beat: list[Sample]) -> None:
     stored, said = york(beat, 0, start)
     assert (stored.start, said.start) == (0, start)
-    for name in ("systole_true", "systole_said", "systole_live", "clock", "areas_true"):
+    for name in ("systole_true", "systole_said", "systole_layer", "systole_live", "clock", "areas_true"):
         np.testing.assert_array_equal(getattr(said, name), np.roll(getattr(stored, name), -start, axis=0))
     assert (said.ed_off, said.es_off) == (0.0, 0.0)
 

@@ -31,6 +31,7 @@ def test_beats_as_stored_and_from_any_start() -> None:
         "clock_error_stored": figure(0.3, 0.2, 0.4, 0.3),
         # 1: (0.1 + 0.5) / 2, 2: 0.3.
         "phase_error_random_start": even(0.3),
+        "phase_error_layer_alone": even(0.3),
         # 1: (0.1 + 0.5) / 2, 2: (0.3 + 0) / 2.
         "phase_error_live_second_beat": figure(0.225, 0.15, 0.3, 0.225),
         "ed_off_median_frames": 1.0,

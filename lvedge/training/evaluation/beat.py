@@ -10,7 +10,7 @@ import numpy as np
 
 from lvedge.aim import Stack
 from lvedge.contract import Stepper
-from lvedge.indices import FloatArray
+from lvedge.indices import FloatArray, Phase
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.phase import end_frames, systole_of_areas
@@ -29,6 +29,7 @@ class ScoredBeat:
         start: the stored frame that was played first.
         found: [T] whether an LV was returned.
         systole_true, systole_said: [T] phases in playing order, said by closed mode.
+        systole_layer: [T] what the classification layer alone said of them.
         systole_live: [T] phases that live mode says in the second of two beats.
         clock: [T] what the frame-index clock says, in playing order.
         ed_off, es_off: frames between the reported and the true end diastole and end systole, cyclic; half a
@@ -44,6 +45,7 @@ class ScoredBeat:
     found: np.ndarray
     systole_true: np.ndarray
     systole_said: np.ndarray
+    systole_layer: np.ndarray
     systole_live: np.ndarray
     clock: np.ndarray
     ed_off: float
@@ -108,11 +110,17 @@ def _live_second_beat(
     return results[len(order) :]
 
 
-def _systole(results: Sequence[Measurement], truth: np.ndarray) -> np.ndarray:
+def _systole(phases: Sequence[Phase | None], truth: np.ndarray) -> np.ndarray:
     """[T] what was said; a frame without an LV has no phase and counts as wrong."""
     return np.array(
-        [(m.p_systole >= 0.5) if m.p_systole is not None else not truth[k] for k, m in enumerate(results)]
+        [phase is Phase.SYSTOLE if phase else not said for phase, said in zip(phases, truth, strict=True)]
     )
+
+
+def _of_layer(measurement: Measurement) -> Phase | None:
+    """The phase by the classification layer."""
+    p_systole = measurement.p_systole
+    return None if p_systole is None else Phase.from_probability(p_systole)
 
 
 def _scored_beat(
@@ -134,8 +142,9 @@ def _scored_beat(
         start=start,
         found=np.array([m.measured for m in closed]),
         systole_true=truth,
-        systole_said=_systole(closed, truth),
-        systole_live=_systole(live, truth),
+        systole_said=_systole([m.phase for m in closed], truth),
+        systole_layer=_systole([_of_layer(m) for m in closed], truth),
+        systole_live=_systole([m.phase for m in live], truth),
         clock=np.roll(missing.clock, -start),
         ed_off=_frames_off(cycle.ed_frame, ed, len(order)),
         es_off=_frames_off(cycle.es_frame, es, len(order)),

@@ -32,6 +32,7 @@ def york_figures(beats: Sequence[ScoredBeat]) -> dict[str, Any]:
         "phase_error_stored": by_subject(subjects, np.array([wrong(b, b.systole_said) for b in stored])),
         "clock_error_stored": by_subject(subjects, np.array([wrong(b, b.clock) for b in stored])),
         "phase_error_random_start": by_subject(every, np.array([wrong(b, b.systole_said) for b in beats])),
+        "phase_error_layer_alone": by_subject(every, np.array([wrong(b, b.systole_layer) for b in beats])),
         "phase_error_live_second_beat": by_subject(
             every, np.array([wrong(b, b.systole_live) for b in beats])
         ),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvedge.contract import Stepper
-from lvedge.indices import DEFAULT_LAYOUT, FloatArray
+from lvedge.indices import DEFAULT_LAYOUT, FloatArray, Phase
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.quality import QualityModel
@@ -126,7 +126,8 @@ def _scored(
         for measurement, sample in zip(results, subject.samples, strict=True)
     ]
     wrong = [
-        m.p_systole is None or (m.p_systole >= 0.5) != bool(subject.systole[k]) for k, m in enumerate(results)
+        m.phase is not (Phase.SYSTOLE if systole else Phase.DIASTOLE)
+        for m, systole in zip(results, subject.systole, strict=True)
     ]
     return ScoredSubject(
         found=np.array([m.measured for m in results]),

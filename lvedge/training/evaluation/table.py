@@ -38,6 +38,11 @@ MORE_ROWS = (
     ("false LV on slices without LV, within a beat", "acdc.warm.false_lv_on_empty", 100),
     ("thickening ES − ED, cold, mm", "acdc.thickening_mm.regressed.mae", 1),
     ("thickening ES − ED, warm, mm", "acdc.warm.thickening_mm.regressed.mae", 1),
+    (
+        "york: phase error, closed, random start, by the classification layer alone",
+        "york.phase_error_layer_alone",
+        100,
+    ),
     ("york: phase error, live, second beat, random start", "york.phase_error_live_second_beat", 100),
     ("york: ED off, median, frames", "york.ed_off_median_frames", 1),
     ("york: ES off, median, frames", "york.es_off_median_frames", 1),
