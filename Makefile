@@ -6,10 +6,11 @@
 PYTHON ?= python
 DATA ?= $(or $(LVEDGE_DATA),../shared/data)
 RUN ?= runs/default
-ACCURACY ?= benchmarks/results/accuracy.json
 CV ?= runs/cv
 CROSS_VALIDATION ?= benchmarks/results/cross_validation
 JOBS ?= 1
+FOLD ?= 0
+TRAIN_OPTIONS ?=
 BUILD ?= build
 DIST ?= dist
 BUILD_OPTIONS ?=
@@ -65,25 +66,26 @@ wheelhouse: wheel ## wheels for aarch64 devices without a network, locked by has
 lock: wheel ## the same, resolved anew: writes the lock files
 	$(PYTHON) wheelhouse/collect.py --wheel $(DIST)/lvedge-*.whl --out $(DIST)/wheelhouse --lock
 
-train: ## all four stages on acdc and york, into $(RUN); an interrupted stage goes on
-	lvedge-train all --data $(DATA) --run $(RUN)
-	lvedge-train plot --run $(RUN)
+train: ## the networks that ship: every subject of acdc and york, into $(RUN); an interrupted stage goes on
+	for stage in perception locator recurrence plot; do \
+		lvedge-train $$stage --data $(DATA) --training all --run $(RUN) $(TRAIN_OPTIONS) || exit; done
 
 folds: ## the five runs of the cross-validation, into $(CV): hours; an interrupted one goes on
 	for k in 0 1 2 3 4; do for stage in perception locator recurrence; do \
-		lvedge-train $$stage --data $(DATA) --fold $$k --run $(CV)/fold$$k || exit; done; done
+		lvedge-train $$stage --data $(DATA) --fold $$k --run $(CV)/fold$$k $(TRAIN_OPTIONS) || exit; done; done
 	lvedge-train quality --data $(DATA) --folds $(CV)
 
-evaluate: ## the held-out subjects: figures as JSON, and the model card
-	lvedge-eval --data $(DATA) --run $(RUN) --out $(ACCURACY)
-	$(PYTHON) docs/make_card.py
+evaluate: ## one run on the subjects that it left out (FOLD): figures as JSON beside it
+	lvedge-eval --data $(DATA) --run $(RUN) --fold $(FOLD) --out $(RUN)/accuracy.json
 
-cross-validate: ## all subjects, each by the run in $(CV) that left its fold out: figures, report and plots
+cross-validate: ## all subjects, each by the run in $(CV) that left its fold out: figures, report, plots, model card
 	lvedge-eval --data $(DATA) --folds $(CV) --keep $(CV)/scores --jobs $(JOBS) --out $(CROSS_VALIDATION).json \
 		--markdown $(CROSS_VALIDATION).md --plots $(CROSS_VALIDATION)
+	$(PYTHON) docs/make_card.py
+	$(PYTHON) docs/make_accuracy.py
 
 bundle: ## the trained networks as the bundle that ships, with parity proven; `make device` first, for FP16
-	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(RUN)/quality.json --accuracy $(ACCURACY) \
+	lvedge-export bundle --run $(RUN) --data $(DATA) --quality $(CV)/quality.json --accuracy $(CROSS_VALIDATION).json \
 		--card docs/model-card.md --half $(BUILD)/onnx --report benchmarks/results/parity.json --out lvedge/weights/default.lvedge
 	cd lvedge/weights && sha256sum default.lvedge > default.lvedge.sha256
 

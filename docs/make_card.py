@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "model-card.md"
-ACCURACY = ROOT / "benchmarks" / "results" / "accuracy.json"
+ACCURACY = ROOT / "benchmarks" / "results" / "cross_validation.json"
 
 TEMPLATE = PAGE.with_name("model-card.in.md")
 

@@ -1,7 +1,7 @@
 """Fills the README's example and its table of figures: ``python docs/make_readme.py --data DIR``.
 
 The example is a real run on sunnybrook (CC0, so its picture may be shown); the table is what
-``benchmarks/results/accuracy.json`` says. Each stands between two comments, which stay.
+``benchmarks/results/cross_validation.json`` says. Each stands between two comments, which stay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lvedge_runtime.cli import main as lvedge_run
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "images" / "sunnybrook.png"
-ACCURACY = ROOT / "benchmarks" / "results" / "accuracy.json"
+ACCURACY = ROOT / "benchmarks" / "results" / "cross_validation.json"
 SUBJECT = "SCD0000101"
 SLICE = 6
 """A slice in the middle of the subject's twelve."""

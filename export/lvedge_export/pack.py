@@ -239,10 +239,13 @@ def _statements(run: Run, about: About, parity: Parity) -> dict[str, Any]:
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write plain values as JSON; what is no finite number becomes null, since JSON has no other word for it.
 
+    The folder is made where there is none: the figures took minutes.
+
     Raises:
         UsageError: if the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as err:
         raise UsageError(f"the report {path} cannot be written: {err.strerror or err}") from err

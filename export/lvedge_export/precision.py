@@ -18,6 +18,10 @@ from lvedge_export.reach import MARGIN, beyond_half, reach_of_nodes
 THICKNESS_MM, AREA_MM2, POINT_MM = 0.05, 5.0, 0.05
 """What FP16 may change at most: a wall thickness, an area, a point of the locator."""
 
+CARRIED = {"step": "recurrent"}
+"""Network to its part whose results go on from frame to frame: rounded, they would add up for as long as one
+streams, at next to no gain, since it has few products."""
+
 NETWORKS: Mapping[str, tuple[str, ...]] = {"step": ("step", "replay"), "locator": ("locator",)}
 """A graph that is examined to the graphs that share its parts."""
 
@@ -95,7 +99,7 @@ def phrase(changed: Mapping[str, float]) -> str:
 
 
 def choose_precision(exported: Exported, clips: Sequence[Clip], sample: Sequence[Clip]) -> Choice:
-    """Keep in FP32 what nears FP16's largest number, then the costliest parts until all is within limits.
+    """Keep in FP32 what is carried, what nears FP16's largest number, then the costliest, down to the limits.
 
     Args:
         exported: the FP32 graphs.
@@ -110,12 +114,14 @@ def choose_precision(exported: Exported, clips: Sequence[Clip], sample: Sequence
             choice.keep(network, node, _beyond(reach[node]))
         beyond = list(choice.kept[network])
         parts = sorted({part_of(node) for node in reach})
+        if CARRIED.get(network) in parts:
+            choice.keep(network, CARRIED[network], "what it carries from frame to frame adds up")
         costs = {
             part: _cost(exported, network, [*beyond, *(p for p in parts if p != part)], sample)
             for part in parts
         }
         choice.cost |= {f"{network}.{part}": cost for part, cost in costs.items()}
-        left = sorted(parts, key=lambda part: costs[part])
+        left = sorted(set(parts) - set(choice.kept[network]), key=lambda part: (costs[part], part))
         while left and not _cost(exported, network, choice.kept[network], clips) <= 1:
             part = left.pop()
             choice.keep(network, part, f"alone costs {costs[part]:.2g} of what FP16 may change")

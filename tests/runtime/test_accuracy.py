@@ -1,13 +1,10 @@
-"""The shipped bundle on a few real subjects that training never saw: a guard against a worse model.
+"""The shipped bundle on a few real subjects, which training has seen: a guard against a worse model.
 
-The limits stand well above what was measured, since so few subjects are no measurement; the figures
-themselves are in benchmarks/results/accuracy.json.
+It says nothing of how well the model measures others: those figures come from the cross-validation and are in
+benchmarks/results/cross_validation.json. The limits are about what unseen subjects reach there.
 """
 
 from __future__ import annotations
-
-import json
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -35,17 +32,15 @@ def measured(source, bundle, live=False):
 
 
 @pytest.mark.real
-def test_held_out_subjects_stay_within_the_limits(data_root, bundle):
+def test_subjects_of_the_training_stay_within_the_limits(data_root, bundle):
     """Means over the subjects; one subject alone may lie outside."""
-    split = json.loads(files("lvedge").joinpath("training/data/split.json").read_text("utf-8"))
-    assert set(SUBJECTS) <= set(split["folds"][0]["acdc"])
     scores = [scored(data_root / "acdc" / subject, bundle) for subject in SUBJECTS]
     found, rwt_mm, dims_mm, areas_mm2, dice = np.mean(scores, axis=0)
     assert found >= 0.95
-    assert rwt_mm <= 1.5
-    assert dims_mm <= 2.2
-    assert areas_mm2 <= 170
-    assert dice >= 0.9
+    assert rwt_mm <= 1.0
+    assert dims_mm <= 1.4
+    assert areas_mm2 <= 100
+    assert dice >= 0.94
 
 
 def scored(folder, bundle):
