@@ -228,7 +228,7 @@ def test_a_network_that_reads_what_is_drawn_is_right(
     assert acdc["dice_cavity"]["mean"] > 0.95
     assert acdc["geometric"]["dims_mm"]["mean"] < 1.0
     assert acdc["locator"]["within_6mm"]["mean"] == acdc["septum"]["within_15deg"]["mean"] == 1.0
-    # Frame by frame it is one late at either end of systole, wherever the beat begins; of a whole beat it is not.
+    # Frame by frame one is late at either end of systole, wherever the beat begins; of a whole beat none is.
     errors = ("phase_error_stored", "phase_error_random_start", "phase_error_live_second_beat")
     assert [york[name]["mean"] for name in errors] == [0.0, 0.0, 0.1]
     assert york["phase_error_layer_alone"]["mean"] == 0.1
