@@ -114,7 +114,7 @@ def test_a_whole_stack_from_the_scanner_to_the_archive(
     assert 8 <= len(beats) <= 11
     assert len(expected_of_run(run)) == 3 * len(beats) + 1
     # A frame of reference an image: an object an image.
-    assert len(kept[MASKS]) == 20
+    assert len(kept[MASKS]) == 2 * len(beats)
     for kind in ("sr", "seg", "sc"):
         for path in run.files(kind):
             check_only_repeated_faults(path, stack)
