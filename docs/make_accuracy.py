@@ -12,8 +12,6 @@ from make_readme import ACCURACY, filled
 from lvedge.training.evaluation.table import at, shown
 
 PAGE = Path(__file__).resolve().parent / "accuracy.md"
-
-
 SIX = "retrieval.six values, named beforehand.as measured"
 
 
