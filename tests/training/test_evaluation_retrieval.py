@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from scored_records import scored
 
 from lvedge.casetable.reference import NO_COMPARISON
 from lvedge.indices import Indices
-from lvedge.training.evaluation.retrieval import VALUES, measured_beats, retrieval_figures, scores
+from lvedge.training.evaluation.retrieval import (
+    CANDIDATES,
+    CHOSEN,
+    VALUES,
+    measured_beats,
+    retrieval_figures,
+    scores,
+)
 from lvedge.training.evaluation.still import ScoredSlice
 from lvedge.training.references import SliceBeat
 
@@ -61,12 +69,26 @@ def drawn() -> list[SliceBeat]:
 def test_hearts_that_differ_are_told_apart() -> None:
     asked = [s for group in HEARTS for k in range(6) for s in measured(group, k)]
     figures = retrieval_figures(asked, drawn(), FOLDS)
-    for title in VALUES:
+    assert set(figures) == {"protocol", CHOSEN, *VALUES}
+    for title in (*VALUES, CHOSEN):
         for source in ("as measured", "expert masks"):
             found = figures[title][source]
             assert found["accuracy"]["mean"] == found["balanced"]["mean"] == 1.0
             assert found["accuracy"]["subjects"] == 18
             assert found["subjects_by_true_and_retrieved_group"]["HCM"]["HCM"] == 6
+
+
+def test_values_are_chosen_without_the_fold_that_is_asked() -> None:
+    asked = [s for group in HEARTS for k in range(6) for s in measured(group, k)]
+    first = retrieval_figures(asked, drawn(), FOLDS)[CHOSEN]["values"]
+    assert all(set(names) <= set(CANDIDATES) for names in first)
+    # What is measured in a fold may be as wrong as it likes: the values that it is asked by stay the same.
+    wrong = [replace(s, regressed=s.regressed[::-1].copy()) if s.subject in FOLDS[0] else s for s in asked]
+    again = retrieval_figures(wrong, drawn(), FOLDS)[CHOSEN]["values"]
+    assert first[0] == again[0]
+    # One fold alone: nobody else was measured.
+    alone = [s for s in asked if s.subject in FOLDS[0]]
+    assert CHOSEN not in retrieval_figures(alone, drawn(), FOLDS[:1])
 
 
 def test_no_subject_is_a_case_for_its_own_fold() -> None:

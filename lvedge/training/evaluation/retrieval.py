@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lvedge.casetable.features import cycle_features
+from lvedge.casetable.features import cycle_features, cycle_names
 from lvedge.casetable.reference import NO_COMPARISON
 from lvedge.indices import FloatArray, Indices
+from lvedge.training.choosing import choose_values
 from lvedge.training.data.sample import MID_SLICE_RANGE
 from lvedge.training.evaluation.figure import BOOTSTRAPS, by_subject
 from lvedge.training.evaluation.still import ScoredSlice
@@ -37,6 +38,9 @@ VALUES = {
     "six values, named beforehand": SIX_FEATURES,
     "shipped values, chosen on the subjects of folds 1 to 4": FEATURES,
 }
+CHOSEN = "values chosen anew for each fold on the subjects of the others"
+CANDIDATES = tuple(name for name in cycle_names() if "wall_max" not in name)
+"""What they are chosen from: all but the thickest point, which the L values do not hold."""
 
 
 def measured_beats(scored: Sequence[ScoredSlice]) -> list[SliceBeat]:
@@ -72,14 +76,25 @@ def retrieval_figures(
         return {"subjects": 0}
     beats = {"as measured": measured_beats(scored), "expert masks": [b for b in drawn if b.subject in asked]}
     figures: dict[str, Any] = {"protocol": PROTOCOL}
-    for title, names in VALUES.items():
+    values = {title: [names] * len(folds) for title, names in VALUES.items()}
+    # The others of a fold were measured as well, each by a network that had never seen it.
+    others = [[b for b in beats["as measured"] if b.subject not in fold] for fold in folds]
+    if all(len({b.subject for b in measured}) >= FEWEST_CASES for measured in others):
+        values[CHOSEN] = [
+            choose_values([b for b in drawn if b.subject not in fold], measured, CANDIDATES)
+            for fold, measured in zip(folds, others, strict=True)
+        ]
+    for title, of_fold in values.items():
         said = {source: dict.fromkeys(asked, NO_COMPARISON) for source in beats}
-        for fold in folds:
+        for fold, names in zip(folds, of_fold, strict=True):
             search = reference_set(content_from_beats([b for b in drawn if b.subject not in fold], names))
             for source, found in beats.items():
                 for beat in mean_beats([b for b in found if b.subject in fold], names):
                     said[source][beat.subject] = left_ventricle_group(search.find(beat.features, "mid").case)
-        figures[title] = {"values": list(names), **{source: scores(asked, said[source]) for source in beats}}
+        figures[title] = {
+            "values": [list(names) for names in dict.fromkeys(of_fold)],
+            **{source: scores(asked, said[source]) for source in beats},
+        }
     return figures
 
 
