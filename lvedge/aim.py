@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -102,11 +102,13 @@ class Aim:
         view: where it lies.
         inferred: its septum comes from other slices.
         confidence: the locator's in the centre.
+        septum_confidence: the locator's in the insertions.
     """
 
     view: View
     inferred: bool
     confidence: float
+    septum_confidence: float
 
 
 class Aimer:
@@ -166,7 +168,10 @@ class Aimer:
                 places.insert(0 if surer else len(places), neighbour)
             elif self._stack.is_settled(frame) or location.confidence <= sighting.confidence:
                 places = [neighbour]
-        return [Aim(self._view(frame, centre, septum), inferred, confidence) for centre, confidence in places]
+        return [
+            Aim(self._view(frame, centre, septum), inferred, confidence, location.septum_confidence)
+            for centre, confidence in places
+        ]
 
     def _septum(self, frame: Frame, location: Location) -> tuple[float, bool]:
         """Direction of mid-septum, and whether it was inferred from other slices."""
@@ -186,7 +191,7 @@ class Aimer:
                 break
             inferred = aim.inferred and reading.septum is None
             view = self._view(frame, centre_in_source(reading, aim.view), septum_in_source(reading, aim.view))
-            better = Aim(view, inferred, aim.confidence)
+            better = replace(aim, view=view, inferred=inferred)
             again = yield from self._read(frame, better)
             if isinstance(again, NoVentricle):
                 break

@@ -29,6 +29,7 @@ from lvedge.disk import write_whole
 from lvedge.errors import BundleError, LvedgeError, TrustError, UsageError
 from lvedge.graph import GRAPHS, graph_file
 from lvedge.manifest import json_object
+from lvedge.quality import QualityModel
 from lvedge.signature import key_id, private_key_from_pem, public_key_from_pem, version_from_text
 from lvedge.trust import Trust, trust_from_settings
 
@@ -79,6 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", type=Path, metavar="DIR", help=f"with {', '.join(_files())}, as show --unpack writes them"
     )
     make.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bundle to write")
+    for name, what in (("quality", "quality model"), ("accuracy", "measured accuracy")):
+        make.add_argument(f"--{name}", type=Path, metavar="JSON", help=f"a {what} in place of the folder's")
+    make.add_argument("--card", type=Path, metavar="MD", help="a model card in place of the folder's")
     make.set_defaults(run_command=_make)
 
     sign = commands.add_parser("sign", help="sign a bundle")
@@ -120,11 +124,17 @@ def _make(options: argparse.Namespace) -> None:
     folder: Path = options.folder
     has_half = any((folder / name).exists() for name in HALF_ENTRIES)
     content = {name: _content(folder / name) for name in (*_files(), *(HALF_ENTRIES if has_half else ()))}
+    about = _json_of(content[ABOUT], folder / ABOUT)
     try:
-        about = json_object(content[ABOUT])
         shapes = shapes_from_manifest(about.pop("shapes", None))
     except BundleError as err:
         raise UsageError(f"{folder / ABOUT} {err}") from err
+    for name in ("quality", "accuracy"):
+        if (file := getattr(options, name)) is not None:
+            about[name] = _json_of(_content(file), file)
+    if options.quality is not None:
+        QualityModel.from_manifest(about["quality"])
+    card = options.card or folder / MODEL_CARD
     surplus = [key for key in _FROM_CONTENT if key in about]
     if surplus:
         raise UsageError(f"{folder / ABOUT} states {', '.join(surplus)}: leave out what the content decides")
@@ -135,7 +145,7 @@ def _make(options: argparse.Namespace) -> None:
         half={name: content[graph_file(name, "fp16")] for name in GRAPHS} if has_half else None,
         about=about,
         licence=_decoded(content[LICENCE], folder / LICENCE),
-        model_card=_decoded(content[MODEL_CARD], folder / MODEL_CARD),
+        model_card=_decoded(content[MODEL_CARD] if options.card is None else _content(card), card),
     )
     _say(f"{options.out}: {_titled(made)}, not signed")
 
@@ -264,6 +274,13 @@ def _unpack(bundle: Bundle, folder: Path) -> None:
             write_whole(folder / name, content)
     except OSError as err:
         raise UsageError(f"{folder} cannot be made: {err.strerror or err}; name a new folder") from err
+
+
+def _json_of(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return json_object(content)
+    except BundleError as err:
+        raise UsageError(f"{path} {err}") from err
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

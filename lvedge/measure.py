@@ -21,14 +21,13 @@ from lvedge.frame import Frame
 from lvedge.indices import FloatArray, IndexLayout, Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel, quality_features
-from lvedge.reading import MaskReading, NoVentricle, centre_in_source, read_mask, septum_in_source
+from lvedge.reading import NoVentricle, centre_in_source, read_mask, septum_in_source
 from lvedge.view import View
 
 DRIFT_MM = 15.0
 """A cavity further from the view's middle than this has left the view: the heart is located afresh."""
 
 NO_HEART = "no heart was located in this frame"
-UNLIKELY = "what is seen here is unlikely to be an LV"
 
 
 class _Look(NamedTuple):
@@ -71,7 +70,9 @@ class SliceMeasurer:
         self._quality = quality
         self._stack = stack if stack is not None else Stack()
         self._aimer = Aimer(stepper, self._stack)
-        self._known = Aim(view, inferred=False, confidence=1.0) if view is not None else None
+        self._known = (
+            Aim(view, inferred=False, confidence=1.0, septum_confidence=1.0) if view is not None else None
+        )
         self._state = State.zeros(stepper.shapes)
         self._aim: Aim | None = None
         self._aim_ms = 0.0
@@ -203,14 +204,15 @@ class SliceMeasurer:
         if drift_mm > DRIFT_MM:
             return refused(f"the cavity lies {drift_mm:.0f} mm from where the heart was located")
         indices = Indices(np.maximum(seen.indices, 0.0) * _units_mm(layout, view.mm_per_px), layout)
-        features = quality_features(indices, reading, self._previous, frame)
-        presence = self._quality.presence
-        if presence is not None and presence.rejects(features):
-            return refused(UNLIKELY)
-        quality = self._quality.quality(features)
+        signs = quality_features(indices, reading, self._previous, seen.aim, frame)
+        objection = self._quality.objection(signs)
+        if objection is not None:
+            return refused(objection)
         self._previous = indices
-        septum_deg = septum_in_source(reading, view)
-        self._note(frame, seen.aim, reading, septum_deg)
+        centre_px, septum_deg = centre_in_source(reading, view), septum_in_source(reading, view)
+        self._stack.sightings[frame.slice_index] = Sighting(centre_px, seen.aim.confidence)
+        if reading.septum is not None:
+            self._stack.septa_deg[frame.slice_index] = septum_deg
         p_systole = float(seen.phase[1])
         return Measurement(
             frame=frame,
@@ -221,22 +223,16 @@ class SliceMeasurer:
             phase=Phase.from_probability(p_systole),
             p_systole=p_systole,
             phase_settled=settled,
-            quality=quality,
+            quality=self._quality.quality(signs),
+            signs=signs,
             wall_max_mm=reading.rays.wall_max_mm,
             view=view,
+            centre_px=centre_px,
             septum_deg=septum_deg,
             septum_inferred=reading.septum is None and seen.aim.inferred,
             mask=seen.mask,
             latency_ms=latency_ms,
         )
-
-    def _note(self, frame: Frame, aim: Aim, reading: MaskReading, septum_deg: float) -> None:
-        """Tell the stack where this slice's LV lies."""
-        self._stack.sightings[frame.slice_index] = Sighting(
-            centre_in_source(reading, aim.view), aim.confidence
-        )
-        if reading.septum is not None:
-            self._stack.septa_deg[frame.slice_index] = septum_deg
 
 
 @lru_cache(maxsize=8)

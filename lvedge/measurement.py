@@ -61,8 +61,10 @@ class Measurement:
         p_systole: probability of systole by the classification layer, 0 .. 1, or None.
         phase_settled: the phase has seen one maximum and one minimum of the cavity.
         quality: 0 .. 1, the probability that no value is grossly wrong; 0 where nothing was measured.
+        signs: [F] what quality was judged from (``lvedge.quality.FEATURES``), or None.
         wall_max_mm: 95th percentile of the wall thickness over all rays, mm, or None.
         view: the window that was measured, or None where no heart was located.
+        centre_px: LV centre as seen in this frame, the cavity's centroid, source pixels (x, y), or None.
         septum_deg: mid-septum as seen in this frame, degrees in the source frame, or None.
         septum_inferred: the septum comes from neighbouring slices, no RV is seen in this one.
         mask: [4, S, S] float32 probabilities in the view, or None.
@@ -80,8 +82,10 @@ class Measurement:
     p_systole: float | None = None
     phase_settled: bool = False
     quality: float = 0.0
+    signs: FloatArray | None = None
     wall_max_mm: float | None = None
     view: View | None = None
+    centre_px: tuple[float, float] | None = None
     septum_deg: float | None = None
     septum_inferred: bool = False
     mask: NDArray[np.float32] | None = None

@@ -1,7 +1,9 @@
 """Quality: the probability that no reported value of a frame is grossly wrong. Presence: is it an LV at all?
 
-Two logistic models over what the two readings, the mask and the last frames say. Their coefficients are
-fitted on subjects that the reported accuracy does not use and travel in the bundle's manifest.
+Three logistic models over what the two readings, the mask, the locator and the last frame say: quality, and
+two of presence, one for either way to be wrong, beyond the LV's ends and nowhere near a heart. Their
+coefficients are fitted on subjects that the reported accuracy does not use and travel in the bundle's
+manifest.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lvedge.aim import Aim
 from lvedge.errors import BundleError
 from lvedge.frame import Frame
 from lvedge.indices import FloatArray, Indices
@@ -36,7 +39,23 @@ FEATURES = (
     "uneven",
     "end",
     "jump",
+    "cavity",
+    "muscle",
+    "thickest",
+    "thinnest",
+    "thickness",
+    "oval",
+    "hidden",
+    "septum_hidden",
 )
+SIGNS = FEATURES[: FEATURES.index("cavity")]
+"""The features that are larger where a frame is worse; after these come sizes and what the locator missed."""
+
+REJECTING = ("presence", "heart")
+"""Models that give a frame up, by their name in the manifest."""
+
+NO_LV_LIKELY = "what is seen here is unlikely to be an LV"
+NO_HEART_LIKELY = "what is seen here is unlikely to be a heart"
 
 STACK_SLICES = 5
 """A stack of fewer slices need not reach from beyond the apex to beyond the base."""
@@ -50,26 +69,28 @@ def towards_end(frame: Frame) -> float:
 
 
 def quality_features(
-    regressed: Indices, reading: MaskReading, previous: Indices | None, frame: Frame
+    regressed: Indices, reading: MaskReading, previous: Indices | None, aim: Aim, frame: Frame
 ) -> FloatArray:
-    """What quality is judged from, [len(FEATURES)], each about 0 .. 1 and larger when worse.
+    """What quality and presence are judged from, [len(FEATURES)], each about 0 .. 1.
 
     Args:
         regressed: the reported values.
         reading: the mask's reading.
         previous: the reported values of the frame before, or None.
+        aim: what the frame is measured through.
         frame: what was measured.
     """
     # A handful of numbers: as Python's own they take a third of the time.
     layout, reported, drawn = regressed.layout, regressed.vector.tolist(), reading.indices.vector.tolist()
     apart = [abs(a - b) for a, b in zip(reported, drawn, strict=True)]
-    walls = drawn[layout.rwt]
+    walls, said, diameters = drawn[layout.rwt], reported[layout.rwt], reported[layout.dims]
     mean_mm = sum(walls) / len(walls)
     deviation_mm = math.sqrt(sum((wall - mean_mm) ** 2 for wall in walls) / len(walls))
     jump = 0.0
     if previous is not None:
         before = previous.rwt_mm.tolist()
-        jump = sum(abs(a - b) for a, b in zip(reported[layout.rwt], before, strict=True)) / len(walls) / 3.0
+        jump = sum(abs(a - b) for a, b in zip(said, before, strict=True)) / len(walls) / 3.0
+    cavity_mm2, muscle_mm2 = reported[layout.areas]
     return np.array(
         [
             max(apart[layout.rwt]) / 3.0,
@@ -85,6 +106,14 @@ def quality_features(
             deviation_mm / max(mean_mm, 1.0),
             towards_end(frame),
             jump,
+            math.sqrt(cavity_mm2) / 50.0,
+            math.sqrt(muscle_mm2) / 50.0,
+            max(said) / 20.0,
+            min(said) / 20.0,
+            sum(said) / len(said) / 20.0,
+            (max(diameters) - min(diameters)) / 20.0,
+            1.0 - aim.confidence,
+            1.0 - aim.septum_confidence,
         ]
     )
 
@@ -113,7 +142,7 @@ class Logistic:
 
 @dataclass(frozen=True)
 class PresenceModel(Logistic):
-    """Whether what was drawn is an LV, and not the atrium beyond its base or the muscle beyond its apex.
+    """Whether what was drawn is an LV.
 
     Args:
         reject_below: a frame of lower probability shows no LV.
@@ -129,7 +158,7 @@ class PresenceModel(Logistic):
     def from_manifest(cls, entry: object) -> PresenceModel:
         """The model as the manifest holds it; raises as ``QualityModel.from_manifest``."""
         if not isinstance(entry, Mapping):
-            raise BundleError("the bundle's quality model is incomplete: its presence is no object")
+            raise BundleError("the bundle's quality model is incomplete: its model of presence is no object")
         return cls(*coefficients_from_manifest(entry), _number(entry, "reject_below"))
 
     def as_manifest(self) -> dict[str, object]:
@@ -143,11 +172,14 @@ class QualityModel(Logistic):
 
     Args:
         flag_below: a frame of lower quality is flagged.
-        presence: whether there is an LV; None where that is left to the mask alone.
+        presence: whether it is an LV, and not the atrium beyond its base or the muscle beyond its apex; None
+            where that is left to the mask alone.
+        heart: whether it lies in a heart seen along its short axis, and is no other organ; None as above.
     """
 
     flag_below: float
     presence: PresenceModel | None = None
+    heart: PresenceModel | None = None
 
     @classmethod
     def from_manifest(cls, entry: Mapping[str, object]) -> QualityModel:
@@ -156,17 +188,25 @@ class QualityModel(Logistic):
         Raises:
             BundleError: if it was fitted on other features or is incomplete.
         """
-        presence = entry.get("presence")
+        rejecting = (entry.get(name) for name in REJECTING)
         return cls(
             *coefficients_from_manifest(entry),
             _number(entry, "flag_below"),
-            PresenceModel.from_manifest(presence) if presence is not None else None,
+            *(PresenceModel.from_manifest(of) if of is not None else None for of in rejecting),
         )
 
     def as_manifest(self) -> dict[str, object]:
         """The entry that ``from_manifest`` reads."""
         entry = {**super().as_manifest(), "flag_below": round(self.flag_below, 4)}
-        return entry if self.presence is None else {**entry, "presence": self.presence.as_manifest()}
+        models = {name: getattr(self, name) for name in REJECTING}
+        return entry | {name: model.as_manifest() for name, model in models.items() if model is not None}
+
+    def objection(self, features: NDArray[np.float64]) -> str | None:
+        """Why a frame of features [len(FEATURES)] shows no LV; None where nothing speaks against one."""
+        for model, reason in ((self.heart, NO_HEART_LIKELY), (self.presence, NO_LV_LIKELY)):
+            if model is not None and model.rejects(features):
+                return reason
+        return None
 
     def quality(self, features: NDArray[np.float64]) -> float:
         """Probability of a good frame, 0 .. 1."""
@@ -194,5 +234,7 @@ def _number(entry: Mapping[str, object], name: str) -> float:
         raise BundleError(f"the bundle's quality model is incomplete: {name} is no number") from err
 
 
-DEFAULT_QUALITY = QualityModel(weights=-np.ones(len(FEATURES)), bias=4.0, flag_below=0.5)
-"""Unfitted: every feature lowers the quality alike. A shipped bundle carries a fitted one."""
+DEFAULT_QUALITY = QualityModel(
+    weights=np.array([-1.0 if name in SIGNS else 0.0 for name in FEATURES]), bias=4.0, flag_below=0.5
+)
+"""Unfitted: every sign of a bad frame lowers the quality alike. A shipped bundle carries a fitted one."""

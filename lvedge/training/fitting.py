@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lvedge.indices import FloatArray
-from lvedge.quality import PresenceModel, QualityModel
+from lvedge.quality import QualityModel
 from lvedge.training.data import FOLDS, Split, read_acdc, read_split
-from lvedge.training.judging import JudgedFrames, auroc, fit_presence, fit_quality, judged_frames
+from lvedge.training.judging import JudgedFrames, auroc, fit_heart, fit_presence, fit_quality, judged_frames
+from lvedge.training.pictures import FITTED_SEEDS, phantom_pictures, pictures_of
 from lvedge.training.stepper import stepper_from_run
 
 JUDGED_SUBJECTS = 60
@@ -66,7 +68,9 @@ def fit_folds(folder: Path, root: Path) -> list[Fitted]:
 
 
 def _judged(run: Path, root: Path, subjects: Sequence[str]) -> JudgedFrames:
-    return judged_frames(stepper_from_run(run), [s for u in subjects for s in read_acdc(root, u)])
+    samples = [s for u in subjects for s in read_acdc(root, u)]
+    pictures = chain(pictures_of(samples), phantom_pictures(FITTED_SEEDS))
+    return judged_frames(stepper_from_run(run), samples, (frame for _, frame in pictures))
 
 
 def together(frames: Sequence[JudgedFrames]) -> JudgedFrames:
@@ -75,7 +79,7 @@ def together(frames: Sequence[JudgedFrames]) -> JudgedFrames:
 
 
 def write_model(folder: Path, frames: JudgedFrames, of: str) -> Fitted:
-    """Fit both models to judged frames and write them as a folder's ``quality.json``.
+    """Fit all three models to judged frames and write them as a folder's ``quality.json``.
 
     Args:
         folder: where it goes.
@@ -87,7 +91,7 @@ def write_model(folder: Path, frames: JudgedFrames, of: str) -> Fitted:
     """
     features, gross = frames.features[frames.judged], frames.gross[frames.judged]
     quality = fit_quality(features, gross, frames.as_is[frames.judged])
-    model = replace(quality, presence=fit_presence(frames))
+    model = replace(quality, presence=fit_presence(frames), heart=fit_heart(frames))
     said = np.array([model.quality(row) for row in features])
     parted = auroc(said, gross)
     fitted = {
@@ -95,8 +99,8 @@ def write_model(folder: Path, frames: JudgedFrames, of: str) -> Fitted:
         "frames": len(gross),
         "gross": int(gross.sum()),
         "auroc": round(parted, 4) if np.isfinite(parted) else None,
-        "without_lv": int((~frames.is_lv).sum()),
-        "of_these_given_up": _given_up(model.presence, frames.features[~frames.is_lv]),
+        **_given_up("without_lv", model, frames.features[frames.heart & ~frames.is_lv]),
+        **_given_up("no_heart", model, frames.features[~frames.heart]),
     }
     _write(folder / "quality.json", model, fitted)
     return fitted
@@ -107,7 +111,7 @@ def _write(path: Path, model: QualityModel, fitted: Fitted) -> None:
     path.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
 
 
-def _given_up(presence: PresenceModel | None, features: FloatArray) -> int:
-    if presence is None:
-        return 0
-    return sum(presence.rejects(row) for row in features)
+def _given_up(kind: str, model: QualityModel, features: FloatArray) -> Fitted:
+    """How many pictures of a kind an LV was found in, and how many of these are given up."""
+    given_up = sum(model.objection(row) is not None for row in features)
+    return {kind: len(features), f"{kind}_given_up": given_up}

@@ -1,13 +1,14 @@
-"""Fitting the quality model: which frames come out grossly wrong, and what gave them away.
+"""Fitting the quality model: which frames come out grossly wrong or show no LV, and what gave them away.
 
-Fitted on training and watched subjects, each slice as it is and once degraded (contrast, blur, noise), so
-that there are enough gross errors to learn from; measured elsewhere.
+Fitted on slices as they are and once degraded (contrast, blur, noise), so that there are enough gross errors
+to learn from, and on pictures that show no heart at all; measured elsewhere.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ from lvedge.errors import DataError
 from lvedge.frame import Frame
 from lvedge.indices import DEFAULT_LAYOUT, FloatArray
 from lvedge.measure import SliceMeasurer
-from lvedge.measurement import Measurement
 from lvedge.quality import (
     DEFAULT_QUALITY,
     FEATURES,
@@ -30,20 +30,31 @@ from lvedge.quality import (
     Logistic,
     PresenceModel,
     QualityModel,
-    quality_features,
 )
-from lvedge.reading import NoVentricle, read_mask
 from lvedge.training.data.sample import Sample
 from lvedge.training.deform import smooth_field
 from lvedge.training.scoring import frame_of_sample, truth_of
 
 RIDGE = 1.0
+PRESENCE_RIDGE = 3.0
+"""Few slices without an LV are taken for one: more is held back than where gross errors are many."""
 ROUNDS = 50
 FLAGGED = 0.1
 """The worst tenth of the frames that quality was fitted on is flagged; degraded ones do not count there."""
 
-MISSED = 0.005
-"""Share of the mid slices that presence was fitted on, degraded ones too, that are given up as unlikely."""
+DEGRADED = 1.0 / 3.0
+"""What a degraded frame counts for where presence is fitted."""
+
+RETURNED = 0.12
+"""Share of the slices without an LV in which one is drawn all the same that presence lets pass."""
+
+MISSED = 0.002
+"""Share of the mid slices, degraded ones too, that are given up as no heart."""
+
+STEADY = tuple(name for name in FEATURES if name != "jump")
+"""What presence looks at: in service the frame before may be any."""
+IN_STACK = tuple(name for name in STEADY if name not in ("hidden", "septum_hidden"))
+"""The same without the locator, which points at the heart where a slice beyond its ends shows no LV."""
 
 
 def is_gross(said: FloatArray, truth: FloatArray) -> bool:
@@ -64,6 +75,7 @@ class JudgedFrames(NamedTuple):
     Args:
         features: [n, F] quality features.
         is_lv: [n] whether there was one.
+        heart: [n] whether the picture was a slice of a heart's stack at all.
         mid: [n] whether it was a mid slice.
         judged: [n] whether its values can be judged; an LV without a drawn RV has no truth by sector.
         gross: [n] whether a value came out grossly wrong, or there was no LV; false where it is not judged.
@@ -72,24 +84,35 @@ class JudgedFrames(NamedTuple):
 
     features: FloatArray
     is_lv: NDArray[np.bool_]
+    heart: NDArray[np.bool_]
     mid: NDArray[np.bool_]
     judged: NDArray[np.bool_]
     gross: NDArray[np.bool_]
     as_is: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, rows: Sequence[tuple[FloatArray, tuple[bool, ...]]]) -> JudgedFrames:
+        """From the features of each frame, and what there is to say of it in the order of the fields."""
+        features = np.array([row for row, _ in rows]).reshape(-1, len(FEATURES))
+        said = np.array([flags for _, flags in rows], dtype=bool).reshape(-1, len(cls._fields) - 1)
+        return cls(features, *said.T)
 
-def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) -> JudgedFrames:
-    """Every found LV of acdc, as it is and degraded, judged by what was drawn.
+
+def judged_frames(
+    stepper: Stepper, samples: Sequence[Sample], pictures: Iterable[Frame] = (), seed: int = 0
+) -> JudgedFrames:
+    """Every LV found in acdc, as it is and degraded, judged by what was drawn; and every one found elsewhere.
 
     Args:
         stepper: executes the network.
         samples: whole subjects of acdc.
+        pictures: that show no heart along its short axis, each measured by itself.
         seed: of the degradation.
     """
     stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         stacks[sample.subject, sample.phase or ""].append(sample)
-    features, is_lv, mid, judged, gross, as_is = [], [], [], [], [], []
+    rows: list[tuple[FloatArray, tuple[bool, ...]]] = []
     rng = np.random.default_rng(seed)
     for members in stacks.values():
         for degrade in (False, True):
@@ -98,30 +121,20 @@ def judged_frames(stepper: Stepper, samples: Sequence[Sample], seed: int = 0) ->
                 frame = frame_of_sample(sample)
                 if degrade:
                     frame = degraded(frame, rng)
-                measurer = SliceMeasurer(stepper, DEFAULT_QUALITY, stack)
-                (measurement,) = measurer.measure_closed([frame])
-                row = features_of(measurement)
-                if row is None:
+                (found,) = SliceMeasurer(stepper, DEFAULT_QUALITY, stack).measure_closed([frame])
+                if found.signs is None or found.indices is None:
                     continue
-                truth, indices = truth_of(sample), measurement.indices
-                features.append(row)
-                is_lv.append(sample.has_lv)
-                mid.append(sample.is_mid_slice)
-                judged.append(not sample.has_lv or bool(np.isfinite(truth).all()))
-                gross.append(not sample.has_lv or indices is None or is_gross(indices.vector, truth))
-                as_is.append(not degrade)
-    flags = (np.array(flag, dtype=bool) for flag in (is_lv, mid, judged, gross, as_is))
-    return JudgedFrames(np.array(features).reshape(-1, len(FEATURES)), *flags)
-
-
-def features_of(measurement: Measurement) -> FloatArray | None:
-    """The quality features of a measured frame, None where nothing was measured."""
-    if measurement.mask is None or measurement.indices is None or measurement.view is None:
-        return None
-    reading = read_mask(measurement.mask, measurement.view.mm_per_px, measurement.indices.layout)
-    if isinstance(reading, NoVentricle):
-        return None
-    return quality_features(measurement.indices, reading, None, measurement.frame)
+                truth = truth_of(sample)
+                judged = not sample.has_lv or bool(np.isfinite(truth).all())
+                gross = not sample.has_lv or is_gross(found.indices.vector, truth)
+                rows.append(
+                    (found.signs, (sample.has_lv, True, sample.is_mid_slice, judged, gross, not degrade))
+                )
+    for frame in pictures:
+        (found,) = SliceMeasurer(stepper, DEFAULT_QUALITY).measure_closed([frame])
+        if found.signs is not None:
+            rows.append((found.signs, (False, False, False, False, False, True)))
+    return JudgedFrames.of(rows)
 
 
 def degraded(frame: Frame, rng: np.random.Generator) -> Frame:
@@ -156,21 +169,57 @@ def fit_quality(
 
 
 def fit_presence(frames: JudgedFrames) -> PresenceModel | None:
-    """The model of presence, None where every frame shows an LV and there is nothing to tell apart.
+    """What tells an LV from the atrium beyond its base and the muscle beyond its apex.
+
+    Returns:
+        The model, None where no slice of a stack without an LV was taken for one.
 
     Raises:
         DataError: if there is no frame to fit to.
     """
-    if frames.is_lv.all() and len(frames.features):
+    empty = frames.heart & ~frames.is_lv
+    if not empty.any() and len(frames.features):
         return None
-    # In service the frame before may be any: what changes from frame to frame says nothing of presence.
-    steady = np.where(np.array(FEATURES) == "jump", 0.0, frames.features)
-    model = _fitted(steady, frames.is_lv)
-    said = np.array([model.probability(row) for row in steady[frames.mid]])
+    features, is_lv = _only(IN_STACK, frames.features[frames.heart]), frames.is_lv[frames.heart]
+    weight = np.where(frames.as_is[frames.heart], 1.0, DEGRADED)
+    model = _fitted(features, is_lv, weight, PRESENCE_RIDGE)
+    as_is = empty & frames.as_is if (empty & frames.as_is).any() else empty
+    said = np.sort([model.probability(row) for row in _only(IN_STACK, frames.features[as_is])])[::-1]
+    return PresenceModel(model.weights, model.bias, just_above(float(said[int(RETURNED * len(said))])))
+
+
+def fit_heart(frames: JudgedFrames) -> PresenceModel | None:
+    """What tells an LV from other organs, other planes and noise.
+
+    Returns:
+        The model, None where nothing else was taken for an LV.
+
+    Raises:
+        DataError: if there is no frame to fit to.
+    """
+    if frames.heart.all() and len(frames.features):
+        return None
+    features = _only(STEADY, frames.features)
+    told = frames.is_lv | ~frames.heart
+    model = _fitted(features[told], frames.is_lv[told])
+    said = np.array([model.probability(row) for row in features[frames.mid]])
     return PresenceModel(model.weights, model.bias, float(np.quantile(said, MISSED)) if said.size else 1.0)
 
 
-def _fitted(features: FloatArray, good: NDArray[np.bool_]) -> Logistic:
+def just_above(probability: float) -> float:
+    """The next value that a manifest can hold."""
+    return (math.floor(probability * 1e4) + 1) / 1e4
+
+
+def _only(names: Sequence[str], features: FloatArray) -> FloatArray:
+    """Features [n, F] with 0 for all that are not named: what a model does not look at gets no weight."""
+    only: FloatArray = np.where([name in names for name in FEATURES], features, 0.0)
+    return only
+
+
+def _fitted(
+    features: FloatArray, good: NDArray[np.bool_], weight: FloatArray | None = None, ridge: float = RIDGE
+) -> Logistic:
     """Ridge logistic regression by Newton's method, features scaled to unit spread while fitting."""
     if not len(features):
         raise DataError(
@@ -179,14 +228,14 @@ def _fitted(features: FloatArray, good: NDArray[np.bool_]) -> Logistic:
     centre, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1.0)
     x = np.column_stack([np.ones(len(features)), (features - centre) / spread])
-    y = good.astype(float)
-    penalty = np.diag([0.0] + [RIDGE] * len(FEATURES))
+    y, w = good.astype(float), np.ones(len(features)) if weight is None else weight
+    penalty = np.diag([0.0] + [ridge] * len(FEATURES))
     beta = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
         p = 1.0 / (1.0 + np.exp(-x @ beta))
-        gradient = x.T @ (y - p) - penalty @ beta
+        gradient = x.T @ (w * (y - p)) - penalty @ beta
         step = np.linalg.solve(
-            x.T @ (x * (p * (1 - p))[:, None]) + penalty + 1e-6 * np.eye(len(beta)), gradient
+            x.T @ (x * (w * p * (1 - p))[:, None]) + penalty + 1e-6 * np.eye(len(beta)), gradient
         )
         beta = beta + step
         if np.abs(step).max() < 1e-8:

@@ -52,11 +52,15 @@ def dice(sample: Sample, measurement: Measurement) -> tuple[float, float]:
 
 
 def centre_off_mm(sample: Sample, measurement: Measurement) -> float:
-    """Distance of the view's centre from the drawn centroid, mm; NaN without LV, infinite without a view."""
+    """Distance of the LV centre from the drawn centroid, mm; NaN without LV, infinite without a view.
+
+    The centre is the one that is reported: as seen in the frame, the view's where nothing was measured.
+    """
     rays = sample.rays()
     if rays is None:
         return float("nan")
     if measurement.view is None:
         return float("inf")
-    off = (np.array(measurement.view.centre_px) - rays.centre_px) * np.array(sample.spacing_mm[::-1])
+    centre_px = measurement.centre_px or measurement.view.centre_px
+    off = (np.array(centre_px) - rays.centre_px) * np.array(sample.spacing_mm[::-1])
     return float(np.hypot(*off))

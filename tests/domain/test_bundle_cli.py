@@ -17,6 +17,7 @@ from lvedge.bundle_cli import main
 from lvedge.casetable import open_case_table
 from lvedge.casetable.cli import main as cases_main
 from lvedge.errors import TrustError
+from lvedge.quality import DEFAULT_QUALITY
 
 MAKER, OTHER = Maker(), Maker()
 HEADER = "scope,conditions,case,label,severity,source\n"
@@ -65,6 +66,30 @@ def test_fp16_graphs_are_unpacked_and_packed_again(tmp_path: Path, capsys):
     capsys.readouterr()
     assert run("make", tmp_path / "parts", "--out", tmp_path / "less.lvedge") == 2
     assert "step.fp16.onnx cannot be read" in capsys.readouterr().err
+
+
+def test_quality_figures_and_card_may_take_the_place_of_the_folder_s(tmp_path: Path, capsys):
+    tiny = write_tiny(tmp_path / "tiny.lvedge")
+    run("show", tmp_path / "tiny.lvedge", "--unpack", tmp_path / "parts")
+    quality, accuracy, card = (tmp_path / name for name in ("quality.json", "accuracy.json", "card.md"))
+    entry = replace(DEFAULT_QUALITY, flag_below=0.25).as_manifest()
+    quality.write_text(json.dumps(entry))
+    accuracy.write_text('{"protocol": "none"}')
+    card.write_text("# Another card\n")
+    others = ("--quality", quality, "--accuracy", accuracy, "--card", card)
+    assert run("make", tmp_path / "parts", *others, "--out", tmp_path / "other.lvedge") == 0
+    made = open_bundle(tmp_path / "other.lvedge")
+    assert made.manifest["quality"] == entry
+    assert made.manifest["accuracy"] == {"protocol": "none"}
+    assert made.model_card == "# Another card\n"
+    assert made.graph("step") == tiny.graph("step")
+    capsys.readouterr()
+    make = ("make", tmp_path / "parts", "--quality", quality, "--out", tmp_path / "none.lvedge")
+    quality.write_text('{"weights": {"other": 1}}')
+    assert "reads other features" in refusal(capsys, *make)
+    quality.write_text("{")
+    assert "quality.json has a manifest that cannot be read" in refusal(capsys, *make)
+    assert not (tmp_path / "none.lvedge").exists()
 
 
 def test_a_folder_that_makes_no_bundle_is_told(tmp_path: Path, capsys):

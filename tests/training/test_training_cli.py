@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +17,15 @@ from data_folder import SPLIT, write_data, write_run  # noqa: E402
 from painted_hearts import PaintReader  # noqa: E402
 
 from lvedge.errors import DataError  # noqa: E402
+from lvedge.frame import Frame  # noqa: E402
+from lvedge.phantom import NEGATIVE_KINDS  # noqa: E402
 from lvedge.quality import FEATURES, QualityModel  # noqa: E402
 from lvedge.training import cli, fitting  # noqa: E402
 from lvedge.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from lvedge.training.cli import STAGES, build_parser, main  # noqa: E402
 from lvedge.training.data import Sample, Split  # noqa: E402
 from lvedge.training.judging import JudgedFrames  # noqa: E402
+from lvedge.training.pictures import FITTED_SEEDS  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 Train = Callable[..., int]
@@ -205,7 +208,8 @@ def test_the_quality_of_a_run_is_written_beside_its_checkpoints(
     monkeypatch.setattr(fitting, "stepper_from_run", lambda _: PaintReader())
     assert train("quality") == 0
     entry = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
-    assert list(entry) == ["weights", "bias", "flag_below", "fitted_on"]
+    # The reader takes grey levels for labels, and so a few pictures without a heart for one.
+    assert list(entry) == ["weights", "bias", "flag_below", "heart", "fitted_on"]
     model = QualityModel.from_manifest(entry)
     assert 0.0 < model.flag_below < 1.0
     # Two subjects of eight slices each: as they are all right, degraded often not.
@@ -228,13 +232,14 @@ def test_frames_that_are_all_right_leave_the_auroc_open(
 
     text = (tmp_path / "quality.json").read_text(encoding="utf-8")
     fitted = json.loads(text, parse_constant=refuse)["fitted_on"]
+    assert fitted.pop("no_heart") == fitted.pop("no_heart_given_up") > 0
     assert fitted == {
         "subjects": "its own training and watched subjects",
         "frames": 32,
         "gross": 0,
         "auroc": None,
         "without_lv": 0,
-        "of_these_given_up": 0,
+        "without_lv_given_up": 0,
     }
 
 
@@ -246,14 +251,16 @@ def test_the_quality_of_a_fold_is_fitted_on_what_the_others_left_out(
     for run in runs:
         run.mkdir()
     asked: list[tuple[str, list[str]]] = []
+    shown: list[int] = []
 
-    def judged(run: str, samples: list[Sample]) -> JudgedFrames:
+    def judged(run: str, samples: list[Sample], pictures: Iterable[Frame]) -> JudgedFrames:
+        shown.append(sum(1 for _ in pictures))
         asked.append((run, sorted({sample.subject for sample in samples})))
         number = int(run[-1])
         gross = np.arange(40) < 2**number
         features = np.random.default_rng(number).uniform(size=(40, len(FEATURES))) + gross[:, None]
         every = np.ones(40, dtype=bool)
-        return JudgedFrames(features, every, every, every, gross, every)
+        return JudgedFrames(features, every, every, every, every, gross, every)
 
     def split_of(fold: int = 0) -> Split:
         return replace(SPLIT, parts={**SPLIT.parts, "test": {"acdc": [f"patient{fold % 4 + 1:03d}"]}})
@@ -267,6 +274,7 @@ def test_the_quality_of_a_fold_is_fitted_on_what_the_others_left_out(
         json.loads((folder / "quality.json").read_text(encoding="utf-8"))["fitted_on"]
         for folder in (*runs, tmp_path)
     ]
+    assert min(shown) >= len(FITTED_SEEDS) * len(NEGATIVE_KINDS)
     assert [entry["gross"] for entry in entries] == [30, 29, 27, 23, 15, 31]
     assert [entry["frames"] for entry in entries] == [160] * 5 + [200]
     assert entries[2]["subjects"] == "the test subjects of all folds but 2"

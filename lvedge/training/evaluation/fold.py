@@ -24,13 +24,14 @@ from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.data import Split, read_acdc, read_sunnybrook, read_york
 from lvedge.training.evaluation.beat import score_york
 from lvedge.training.evaluation.other import score_frames
-from lvedge.training.evaluation.refusal import phantom_pictures, pictures_of, score_refusals
+from lvedge.training.evaluation.refusal import score_refusals
 from lvedge.training.evaluation.retest import score_retest
 from lvedge.training.evaluation.standin import Drawn, StandIn, drawn_of, stand_in
 from lvedge.training.evaluation.still import score_acdc, score_hand_made
 from lvedge.training.evaluation.store import Scores, Store
 from lvedge.training.evaluation.volume import score_volumes
 from lvedge.training.evaluation.warm import score_warm
+from lvedge.training.pictures import MEASURED_SEEDS, phantom_pictures, pictures_of
 from lvedge.training.stepper import checkpoints_of_run, stepper_from_run
 
 
@@ -100,7 +101,8 @@ class Scorer:
             frames = score_frames(stepper, quality, list(read_sunnybrook(task.root, task.subject)))
             return Scores(frames=tuple(frames))
         if task.source == "phantom":
-            return Scores(refusals=tuple(score_refusals(stepper, quality, phantom_pictures())))
+            pictures = phantom_pictures(MEASURED_SEEDS)
+            return Scores(refusals=tuple(score_refusals(stepper, quality, pictures)))
         samples = list(read_acdc(task.root, task.subject))
         cold = score_acdc(stepper, quality, samples, missing.values)
         volumes = score_volumes(samples, cold)

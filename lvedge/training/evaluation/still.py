@@ -35,7 +35,7 @@ class ScoredSlice:
         mirrored: the view flipped the picture, which shows the usual way round.
         truth: [L] mm and mm², NaN without an LV.
         regressed, geometric: [L] returned values; the means scored instead where nothing was returned.
-        centre_mm: distance of the located view's centre from the drawn centroid, NaN without LV or view.
+        centre_mm: distance of the reported LV centre from the drawn centroid, NaN without LV or view.
         septum_deg: angle between the seen and the drawn mid-septum, NaN where either is missing.
         dice: cavity and myocardium.
         hausdorff_mm: [2, 2] endocardium and epicardium, 95 % and largest; NaN without an LV.

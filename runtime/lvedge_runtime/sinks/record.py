@@ -63,14 +63,14 @@ def finding_record(finding: Finding | None) -> Record | None:
 def view_record(measurement: Measurement) -> Record | None:
     """The window that was measured, or None where no heart was located.
 
-    ``septum_deg`` is mid-septum as seen in this frame where it is known, else the view's.
+    Centre and mid-septum are those seen in this frame where they are known, else the view's.
     """
     view = measurement.view
     if view is None:
         return None
     septum_deg = view.septum_deg if measurement.septum_deg is None else measurement.septum_deg
     return {
-        "centre_px": numbers(view.centre_px),
+        "centre_px": numbers(measurement.centre_px or view.centre_px),
         "septum_deg": number(septum_deg % 360.0),
         "septum_inferred": measurement.septum_inferred,
         "mm_per_px": number(view.mm_per_px),
