@@ -286,6 +286,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
             "fitted": quality is not DEFAULT_QUALITY,
             "flag_below": quality.flag_below,
             "presence": quality.presence is not None,
+            "heart": quality.heart is not None,
         },
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         **measured(Bench(stepper, quality, means), samples, PHANTOMS[: options.limit]),
