@@ -37,8 +37,8 @@ from lvedge.training.scoring import frame_of_sample, truth_of
 
 RIDGE = 1.0
 PRESENCE_RIDGE = 10.0
-"""Few slices without an LV are taken for one: more is held back than where gross errors are many. From 1 to 100
-the order of slices of unseen subjects improves a little; what is given up hardly changes."""
+"""Few slices without an LV are taken for one: more is held back than where gross errors are many. From 1 to
+100 the order of slices of unseen subjects improves a little; what is given up hardly changes."""
 ROUNDS = 50
 FLAGGED = 0.1
 """The worst tenth of the frames that quality was fitted on is flagged; degraded ones do not count there."""
