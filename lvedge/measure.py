@@ -192,10 +192,16 @@ class SliceMeasurer:
         reading = read_mask(seen.mask, view.mm_per_px, layout)
         latency_ms = {**seen.latency_ms, "read": 1e3 * (perf_counter() - started)}
 
-        def refused(reason: str) -> Measurement:
+        def refused(reason: str, centre_px: tuple[float, float] | None = None) -> Measurement:
             """A frame that was looked at and shows no LV."""
             return Measurement(
-                frame=frame, measured=False, reason=reason, mode=mode, view=view, latency_ms=latency_ms
+                frame=frame,
+                measured=False,
+                reason=reason,
+                mode=mode,
+                view=view,
+                centre_px=centre_px,
+                latency_ms=latency_ms,
             )
 
         if isinstance(reading, NoVentricle):
@@ -205,11 +211,11 @@ class SliceMeasurer:
             return refused(f"the cavity lies {drift_mm:.0f} mm from where the heart was located")
         indices = Indices(np.maximum(seen.indices, 0.0) * _units_mm(layout, view.mm_per_px), layout)
         signs = quality_features(indices, reading, self._previous, seen.aim, frame)
-        objection = self._quality.objection(signs)
+        centre_px, objection = centre_in_source(reading, view), self._quality.objection(signs)
         if objection is not None:
-            return refused(objection)
+            return refused(objection, centre_px)
         self._previous = indices
-        centre_px, septum_deg = centre_in_source(reading, view), septum_in_source(reading, view)
+        septum_deg = septum_in_source(reading, view)
         self._stack.sightings[frame.slice_index] = Sighting(centre_px, seen.aim.confidence)
         if reading.septum is not None:
             self._stack.septa_deg[frame.slice_index] = septum_deg

@@ -64,7 +64,8 @@ class Measurement:
         signs: [F] what quality was judged from (``lvedge.quality.FEATURES``), or None.
         wall_max_mm: 95th percentile of the wall thickness over all rays, mm, or None.
         view: the window that was measured, or None where no heart was located.
-        centre_px: LV centre as seen in this frame, the cavity's centroid, source pixels (x, y), or None.
+        centre_px: LV centre as seen in this frame, the centroid of the cavity that is drawn in it, also where
+            that is taken for none, source pixels (x, y), or None.
         septum_deg: mid-septum as seen in this frame, degrees in the source frame, or None.
         septum_inferred: the septum comes from neighbouring slices, no RV is seen in this one.
         mask: [4, S, S] float32 probabilities in the view, or None.

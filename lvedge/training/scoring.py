@@ -54,7 +54,7 @@ def dice(sample: Sample, measurement: Measurement) -> tuple[float, float]:
 def centre_off_mm(sample: Sample, measurement: Measurement) -> float:
     """Distance of the LV centre from the drawn centroid, mm; NaN without LV, infinite without a view.
 
-    The centre is the one that is reported: as seen in the frame, the view's where nothing was measured.
+    The centre is the one that is reported: as seen in the frame, the view's where none is seen.
     """
     rays = sample.rays()
     if rays is None:

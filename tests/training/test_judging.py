@@ -273,6 +273,7 @@ def test_a_frame_that_is_unlikely_to_show_an_lv_is_not_measured() -> None:
         (said,) = SliceMeasurer(PaintReader(), quality, stack).measure_closed([frame])
         assert said.measured is measured
         assert said.reason == (None if measured else NO_LV_LIKELY)
+        assert said.centre_px is not None
         # What is no LV does not tell the next slice where to look.
         assert bool(stack.sightings) is measured
 
