@@ -163,7 +163,7 @@ def test_a_view_made_by_hand_needs_no_locator() -> None:
     assert [(s.slice_index, s.phase) for s in scored] == [(1, "ED"), (2, "ED"), (1, "ES"), (2, "ES")]
     for said in scored:
         assert (said.found, said.mid) == (True, True)
-        assert said.centre_mm < 1e-3  # mm; the centroid as seen in the view
+        assert said.centre_mm < 0.05  # as the view shows it
         np.testing.assert_allclose(said.geometric[6:10], said.truth[6:10], rtol=0.01)
 
 
