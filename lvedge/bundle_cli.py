@@ -29,7 +29,6 @@ from lvedge.disk import write_whole
 from lvedge.errors import BundleError, LvedgeError, TrustError, UsageError
 from lvedge.graph import GRAPHS, graph_file
 from lvedge.manifest import json_object
-from lvedge.quality import QualityModel
 from lvedge.signature import key_id, private_key_from_pem, public_key_from_pem, version_from_text
 from lvedge.trust import Trust, trust_from_settings
 
@@ -133,8 +132,11 @@ def _make(options: argparse.Namespace) -> None:
         if (file := getattr(options, name)) is not None:
             about[name] = _json_of(_content(file), file)
     if options.quality is not None:
+        from lvedge.quality import QualityModel  # with OpenCV behind it, which no other command needs
+
         QualityModel.from_manifest(about["quality"])
-    card = options.card or folder / MODEL_CARD
+    if options.card is not None:
+        content[MODEL_CARD] = _content(options.card)
     surplus = [key for key in _FROM_CONTENT if key in about]
     if surplus:
         raise UsageError(f"{folder / ABOUT} states {', '.join(surplus)}: leave out what the content decides")
@@ -145,7 +147,7 @@ def _make(options: argparse.Namespace) -> None:
         half={name: content[graph_file(name, "fp16")] for name in GRAPHS} if has_half else None,
         about=about,
         licence=_decoded(content[LICENCE], folder / LICENCE),
-        model_card=_decoded(content[MODEL_CARD] if options.card is None else _content(card), card),
+        model_card=_decoded(content[MODEL_CARD], options.card or folder / MODEL_CARD),
     )
     _say(f"{options.out}: {_titled(made)}, not signed")
 
