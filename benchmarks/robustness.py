@@ -37,7 +37,7 @@ from lvedge.measurement import Measurement
 from lvedge.phantom import random_phantom
 from lvedge.quality import DEFAULT_QUALITY, QualityModel
 from lvedge.training.argument import whole_number
-from lvedge.training.data import FOLDS, Sample, data_root, read_acdc, read_split
+from lvedge.training.data import FOLDS, Sample, data_root, read_acdc, read_split, stacks_of
 from lvedge.training.degradation import DEGRADATIONS, Degradation
 from lvedge.training.evaluation.figure import GROUPS, by_subject
 from lvedge.training.evaluation.fold import quality_of_run
@@ -179,7 +179,7 @@ def tilted_stacks(samples: Sequence[Sample], tilt_deg: float) -> Iterator[Shown]
         samples: whole subjects.
         tilt_deg: out of the slice, about a line drawn for each slice.
     """
-    for stack in _stacks(samples):
+    for stack in stacks_of(samples):
         for index, sample in enumerate(stack):
             if not (sample.is_mid_slice and sample.slice_mm and sample.slice_mm <= THICKEST_MM):
                 continue
@@ -209,7 +209,7 @@ def measured(bench: Bench, samples: Sequence[Sample], phantoms: Sequence[int]) -
         samples: whole subjects of acdc.
         phantoms: seeds of the phantoms.
     """
-    mid = [sample for stack in _stacks(samples) for sample in stack if sample.is_mid_slice]
+    mid = [sample for stack in stacks_of(samples) for sample in stack if sample.is_mid_slice]
 
     def figures(what: str, pictures: Iterable[Shown]) -> dict[str, Any]:
         found = bench.figures(list(pictures))
@@ -291,14 +291,6 @@ def _run(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "versions": {"lvedge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         **measured(Bench(stepper, quality, means), samples, PHANTOMS[: options.limit]),
     }
-
-
-def _stacks(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Whole stacks at one phase, each from its first slice to its last."""
-    stacks: dict[tuple[str, str | None], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        stacks[sample.subject, sample.phase].append(sample)
-    return [sorted(members, key=lambda s: s.slice_index) for members in stacks.values()]
 
 
 def _shown(sample: Sample, frame: Frame) -> Shown:

@@ -7,7 +7,6 @@ to learn from, and on pictures that show no heart at all; measured elsewhere.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -31,7 +30,7 @@ from lvedge.quality import (
     PresenceModel,
     QualityModel,
 )
-from lvedge.training.data.sample import Sample
+from lvedge.training.data.sample import Sample, stacks_of
 from lvedge.training.deform import smooth_field
 from lvedge.training.scoring import frame_of_sample, truth_of
 
@@ -110,15 +109,12 @@ def judged_frames(
         pictures: that show no heart along its short axis, each measured by itself.
         seed: of the degradation.
     """
-    stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        stacks[sample.subject, sample.phase or ""].append(sample)
     rows: list[tuple[FloatArray, tuple[bool, ...]]] = []
     rng = np.random.default_rng(seed)
-    for members in stacks.values():
+    for members in stacks_of(samples):
         for degrade in (False, True):
             stack = Stack()
-            for sample in sorted(members, key=lambda s: s.slice_index):
+            for sample in members:
                 frame = frame_of_sample(sample)
                 if degrade:
                     frame = degraded(frame, rng)
@@ -184,8 +180,8 @@ def fit_presence(frames: JudgedFrames) -> PresenceModel | None:
     features, is_lv = _only(IN_STACK, frames.features[frames.heart]), frames.is_lv[frames.heart]
     weight = np.where(frames.as_is[frames.heart], 1.0, DEGRADED)
     model = _fitted(features, is_lv, weight, PRESENCE_RIDGE)
-    as_is = empty & frames.as_is if (empty & frames.as_is).any() else empty
-    said = np.sort([model.probability(row) for row in _only(IN_STACK, frames.features[as_is])])[::-1]
+    limiting = empty & frames.as_is if (empty & frames.as_is).any() else empty
+    said = np.sort([model.probability(row) for row in _only(IN_STACK, frames.features[limiting])])[::-1]
     return PresenceModel(model.weights, model.bias, just_above(float(said[int(RETURNED * len(said))])))
 
 

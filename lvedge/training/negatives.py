@@ -5,7 +5,6 @@ Elsewhere in the frame, the stack cut across its slices, and the phantom's other
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from lvedge.indices import DEFAULT_LAYOUT
 from lvedge.phantom import NEGATIVE_KINDS, negative_frames
-from lvedge.training.data.sample import MAP_LABELS, Sample
+from lvedge.training.data.sample import MAP_LABELS, Sample, stacks_of
 from lvedge.training.slices import PreparedSlice
 
 AWAY_MM = (75.0, 140.0)
@@ -58,12 +57,8 @@ def cut_across(samples: Iterable[Sample]) -> list[PreparedSlice]:
     Args:
         samples: whole subjects of acdc, in any order.
     """
-    stacks: dict[tuple[str, str | None], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        stacks[sample.subject, sample.phase].append(sample)
     cuts = []
-    for members in stacks.values():
-        ordered = sorted(members, key=lambda s: s.slice_index)
+    for ordered in stacks_of(samples):
         rays = [r for r in (s.rays() for s in ordered) if r is not None]
         if not rays:
             continue

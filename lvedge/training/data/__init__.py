@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvedge.training.data.acdc import acdc_subjects, read_acdc
-from lvedge.training.data.sample import MAP_LABELS, Sample, data_root
+from lvedge.training.data.sample import MAP_LABELS, Sample, data_root, stacks_of
 from lvedge.training.data.split import ALL, BUT_FOLD, FOLDS, TRAINING, Split, make_split, read_split
 from lvedge.training.data.sunnybrook import read_sunnybrook
 from lvedge.training.data.york import read_york, york_subjects
@@ -23,5 +23,6 @@ __all__ = [
     "read_split",
     "read_sunnybrook",
     "read_york",
+    "stacks_of",
     "york_subjects",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +92,18 @@ class Sample:
     def septum(self, rays: Rays) -> Septum | None:
         """Mid-septum as drawn; None without an RV."""
         return septum_from_map(rays, self.map(Label.RV)) if self.has_rv else None
+
+
+def stacks_of(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Stacks of acdc at one phase, each from its first slice to its last.
+
+    Args:
+        samples: whole subjects, in any order.
+    """
+    stacks: dict[tuple[str, str | None], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        stacks[sample.subject, sample.phase].append(sample)
+    return [sorted(members, key=lambda s: s.slice_index) for members in stacks.values()]
 
 
 def data_root(path: str | Path | None = None) -> Path:

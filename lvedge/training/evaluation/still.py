@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,7 +14,7 @@ from lvedge.indices import FloatArray
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.quality import QualityModel
-from lvedge.training.data.sample import Sample
+from lvedge.training.data.sample import Sample, stacks_of
 from lvedge.training.evaluation.contour import hausdorff_mm
 from lvedge.training.scoring import centre_off_mm, dice, frame_of_sample, truth_of
 from lvedge.training.slices import prepare
@@ -86,13 +85,10 @@ def score_acdc(
         samples: whole subjects.
         mean_values: [L] scored where no LV is returned.
     """
-    stacks: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        stacks[sample.subject, sample.phase or ""].append(sample)
     scored = []
-    for members in stacks.values():
+    for members in stacks_of(samples):
         stack = Stack()
-        for sample in sorted(members, key=lambda s: s.slice_index):
+        for sample in members:
             measurer = SliceMeasurer(stepper, quality, stack)
             (measurement,) = measurer.measure_closed([frame_of_sample(sample)])
             scored.append(scored_slice(sample, measurement, quality, mean_values))
