@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvedge.indices import FloatArray, IndexLayout
-from lvedge.training.deform import bent, smooth_field, values_of_maps
+from lvedge.training.deform import bent, emptied, smooth_field, values_of_maps
 from lvedge.training.slices import PreparedSlice
 from lvedge.view import View, normalise
 
 Picture = NDArray[np.float32]
 
-MAP_LAYERS = [3, 2]
+MAP_LAYERS = (3, 2)
 """Cavity and myocardium among the layers of a prepared slice, in the order of the areas."""
 
 
@@ -32,6 +32,7 @@ class AugmentConfig:
         mirror_share: share of mirrored views; geometry is relative to the septum, so truth mirrors with it.
         bent_share: share of slices that are bent into another shape.
         bend_mm: displacement at the knots of that.
+        emptied_share: share of slices whose LV is emptied further.
         contrast: shift of blood and of muscle, in parts of the picture's range.
         gamma: spread of the logarithm of the exponent.
         bias: spread of the logarithm of a smooth field.
@@ -47,6 +48,7 @@ class AugmentConfig:
     mirror_share: float = 0.25
     bent_share: float = 0.1
     bend_mm: float = 2.5
+    emptied_share: float = 0.2
     contrast: float = 0.09
     gamma: float = 0.25
     bias: float = 0.18
@@ -102,11 +104,16 @@ def seen_through(
 ) -> SeenSlice:
     """A slice and its truth in a view; with a configuration and a generator shape and contrast change too."""
     warped = view.crop(prepared.layers.astype(np.float32)) * np.float32(1 / 255)
-    values, septum = _truth_in_view(prepared, view, layout)
-    if config is not None and rng is not None and rng.random() < config.bent_share:
-        warped, values, septum = _of_another_shape(
-            prepared, warped, (values, septum), layout, config.bend_mm / view.mm_per_px, rng
-        )
+    truth = _truth_in_view(prepared, view, layout)
+    if config is not None and rng is not None:
+        shape = warped
+        if rng.random() < config.emptied_share:
+            shape = emptied(shape, MAP_LAYERS, rng)
+        if rng.random() < config.bent_share:
+            shape = bent(shape, config.bend_mm / view.mm_per_px, rng)
+        if shape is not warped:
+            warped, truth = _measured_again(prepared, warped, shape, truth, layout)
+    values, septum = truth
     picture, maps = warped[..., 0], _channels_first(warped)
     if config is not None and rng is not None:
         picture = other_contrast(picture, maps, config, rng)
@@ -135,29 +142,27 @@ def _truth_in_view(prepared: PreparedSlice, view: View, layout: IndexLayout) -> 
     return values, septum
 
 
-def _of_another_shape(
+def _measured_again(
     prepared: PreparedSlice,
     warped: Picture,
+    shape: Picture,
     truth: tuple[FloatArray, FloatArray],
     layout: IndexLayout,
-    spread_px: float,
-    rng: np.random.Generator,
-) -> tuple[Picture, FloatArray, FloatArray]:
-    """The slice bent, with its truth; as it was where the truth of the bent one cannot be told."""
-    values, septum = truth
-    layers = bent(warped, spread_px, rng)
+) -> tuple[Picture, tuple[FloatArray, FloatArray]]:
+    """A slice in another shape, with its truth; as it was where the truth of that shape cannot be told."""
+    values, _ = truth
     if np.isnan(values).all():
-        return layers, values, septum
+        return shape, truth
     if prepared.septum_drawn:
-        measured = values_of_maps(_channels_first(layers), layout)
+        measured = values_of_maps(_channels_first(shape), layout)
         if measured is None:
-            return warped, values, septum
+            return warped, truth
         angle = np.deg2rad(measured[1])
-        return layers, measured[0], np.array([np.cos(angle), np.sin(angle)])
+        return shape, (measured[0], np.array([np.cos(angle), np.sin(angle)]))
     if np.isnan(values[layout.rwt]).all():
-        areas = layers[..., MAP_LAYERS].sum(axis=(0, 1))
-        return layers, np.concatenate([values[: layout.areas.start], areas]), septum
-    return warped, values, septum  # its sectors are counted from another slice's septum
+        areas = shape[..., list(MAP_LAYERS)].sum(axis=(0, 1))
+        return shape, (np.concatenate([values[: layout.areas.start], areas]), truth[1])
+    return warped, truth  # its sectors are counted from another slice's septum
 
 
 def other_contrast(

@@ -36,7 +36,7 @@ from lvedge.training.slices import prepare
 
 STAGES = ("perception", "locator", "recurrence", "quality")
 DEFAULT_STEPS = {"perception": 4500, "locator": 2000, "recurrence": 3000}
-PERCEPTION_CYCLE = 1500
+PERCEPTION_CYCLE, PERCEPTION_ENDS = 1500, 2
 CLIP_AUGMENT = AugmentConfig(
     turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
 )
@@ -85,8 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start",
         metavar="FILE",
-        help="checkpoint of a network that the perception stage begins from (default: from nothing); give "
-        "another --seed as well, so that it sees other augmentations",
+        help="checkpoint of a network that the perception stage begins from, and that counts as the end of a "
+        "cycle when ends are averaged (default: from nothing); give another --seed as well, so that it sees "
+        "other augmentations",
     )
     parser.add_argument(
         "--bfloat16",
@@ -128,6 +129,7 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
         loop = LoopConfig(
             steps=steps,
             cycle=min(PERCEPTION_CYCLE, steps),
+            ends=PERCEPTION_ENDS,
             muon=True,
             every=100,
             seed=options.seed,

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class LoopConfig:
         weight_decay: decoupled.
         muon: kernels are stepped by Muon, all else by AdamW, as everything is where this is not set.
         average: decay of the averaged weights.
+        ends: the stage ends with the mean of the averaged weights at the ends of so many cycles, the last.
+            What the network began from counts as one.
         slower: start of a parameter's name to the factor by which it learns slower than the others.
         every: steps between log lines and checkpoints.
         seed: of everything random.
@@ -49,6 +51,7 @@ class LoopConfig:
     weight_decay: float = 1e-3
     muon: bool = False
     average: float = 0.995
+    ends: int = 1
     slower: Mapping[str, float] = field(default_factory=dict)
     every: int = 50
     seed: int = 0
@@ -77,6 +80,18 @@ def average_into(averaged: nn.Module, model: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
+def mean_of(ends: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several networks' weights (stochastic weight averaging, arXiv:1803.05407).
+
+    Args:
+        ends: state dictionaries of one architecture; counters are the last one's.
+    """
+    return {
+        key: torch.stack([end[key] for end in ends]).mean(dim=0) if last.dtype.is_floating_point else last
+        for key, last in ends[-1].items()
+    }
+
+
 def _parameter_groups(model: nn.Module, config: LoopConfig) -> list[Group]:
     """Groups for the optimiser, each with its share of the learning rate."""
     groups: dict[float, list[nn.Parameter]] = {}
@@ -95,6 +110,7 @@ def train(
     folder: Path,
     name: str,
     header: dict[str, Any],
+    first: nn.Module | None = None,
 ) -> nn.Module:
     """Train until ``config.steps``, going on from the last checkpoint in the folder if there is one.
 
@@ -107,6 +123,7 @@ def train(
         folder: where checkpoint and log go. Once all steps are done, the checkpoint holds the weights alone.
         name: of the stage; the checkpoint is ``<name>.pt``, the log ``<name>.jsonl``.
         header: what a checkpoint has to say of itself (configurations).
+        first: what the model begins from, where that was trained: the end of a cycle before the first one.
 
     Returns:
         The averaged model.
@@ -120,6 +137,7 @@ def train(
     averaged = copy.deepcopy(model).eval()
     path, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     start, spent_s, spent_core_s = 0, 0.0, 0.0
+    ended = [] if first is None else [_copied(first)]
     if path.is_file():
         content = read_checkpoint(path)
         with of_this_version(path):
@@ -129,6 +147,7 @@ def train(
             if "optimiser" in content:
                 optimiser.load_state_dict(content["optimiser"])
             start, spent_s = content["step"], content["seconds"]
+            ended = content.get("ended", ended)
             # A checkpoint of before this was counted does not say.
             spent_core_s = content.get("core_seconds", 0.0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,15 +171,15 @@ def train(
                 running[key] = 0.9 * running.get(key, float(loss.detach())) + 0.1 * float(loss.detach())
             progress.update(bar, advance=1, loss=f"loss {sum(running.values()):.3f}")
             done = step + 1
+            if done == config.steps or (config.cycle and done % config.cycle == 0):
+                ended = [*ended, _copied(averaged)][-config.ends :]
+            if done == config.steps:
+                averaged.load_state_dict(mean_of(ended))
             if done % config.every == 0 or done == config.steps:
                 seconds = time.monotonic() - began
                 core_seconds = time.process_time() - began_core
                 line = {"step": done, "seconds": round(seconds, 1), "core_seconds": round(core_seconds, 1)}
-                line["rate"] = rate_at(step, config)
-                line |= {f"loss_{key}": round(value, 5) for key, value in running.items()}
-                line |= {key: round(value, 4) for key, value in watch(averaged).items()}
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                _write_line(log, {**line, "rate": rate_at(step, config)}, running, watch(averaged))
                 content = {
                     **header,
                     "loop_config": asdict(config),
@@ -170,6 +189,22 @@ def train(
                     "weights": averaged.state_dict(),
                 }
                 if done < config.steps:
-                    content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+                    content |= {
+                        "model": model.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "ended": ended,
+                    }
                 write_checkpoint(path, content)
     return averaged
+
+
+def _write_line(log: Path, line: dict[str, float], losses: dict[str, float], seen: dict[str, float]) -> None:
+    """Add a line to the log: where it stands, losses, figures of watched subjects."""
+    line |= {f"loss_{key}": round(value, 5) for key, value in losses.items()}
+    line |= {key: round(value, 4) for key, value in seen.items()}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}

@@ -175,7 +175,9 @@ def train_perception(
 
     fixed = SliceBatch.as_they_are(watched, config)
     header = {"network_config": config_as_dict(config)}
-    averaged = train(network, losses_of_step, lambda m: watch(m, fixed, config), loop, folder, NAME, header)
+    averaged = train(
+        network, losses_of_step, lambda m: watch(m, fixed, config), loop, folder, NAME, header, start
+    )
     if not isinstance(averaged, LeftVentricleNetwork):
         raise TypeError("the loop returned another module than it was given")
     return averaged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import time
@@ -116,6 +117,50 @@ def test_a_finished_run_goes_on_from_its_weights_when_more_steps_are_asked_for(t
     train(net, losses_of_step, lambda _: {}, replace(CONFIG, steps=8), tmp_path, "stage", {})
     assert_equal(began, finished)
     assert read_checkpoint(tmp_path / "stage.pt")["step"] == 8
+
+
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("stop_at", [None, 1, 3, 4, 5])
+def test_a_stage_ends_with_the_mean_of_its_last_cycles_ends(stop_at: int | None, tmp_path: Path) -> None:
+    cycles = replace(CONFIG, cycle=2)
+    ends: list[dict[str, Tensor]] = []
+    net = model()
+    train(net, losses_for(net), lambda m: ends.append(weights(m)) or {}, cycles, tmp_path / "1", "stage", {})
+    config = replace(cycles, ends=2)
+    if stop_at is not None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "2", stop_at, config)
+    mean = run(tmp_path / "2", config=config).state_dict()
+    for key, value in mean.items():
+        both = (ends[1][key] + ends[2][key]) / 2 if value.is_floating_point() else ends[2][key]
+        assert torch.equal(value, both), key
+    assert_equal(read_checkpoint(tmp_path / "2" / "stage.pt")["weights"], mean)
+
+
+def test_what_a_stage_begins_from_is_the_end_of_a_cycle(tmp_path: Path) -> None:
+    first = weights(run(tmp_path / "1"))
+    config = replace(CONFIG, steps=4, cycle=4)
+
+    def ended(ends: int) -> dict[str, Tensor]:
+        net, folder = model(), tmp_path / f"ends{ends}"
+        net.load_state_dict(first)
+        began = copy.deepcopy(net)
+        last = train(
+            net, losses_for(net), lambda _: {}, replace(config, ends=ends), folder, "stage", {}, began
+        )
+        assert_equal(began.state_dict(), first)
+        return weights(last)
+
+    alone, mean = ended(1), ended(2)
+    assert not torch.equal(alone["0.weight"], first["0.weight"])
+    for key, value in mean.items():
+        if value.is_floating_point():
+            assert torch.equal(value, (first[key] + alone[key]) / 2), key
+    # A third end, were it asked for, is not there.
+    assert_equal(ended(3), mean)
 
 
 def test_core_seconds_are_those_of_the_work_and_go_on_when_resumed(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 pytest.importorskip("scipy")
 
 from heart_samples import GRID, healthy, sample_of
+from scipy import ndimage
 
 from lvedge.geometry import angle_between_deg, indices_from_rays, rays_from_maps, septum_from_map
 from lvedge.indices import DEFAULT_LAYOUT, IndexLayout
 from lvedge.phantom import Placement, random_phantom, stack
-from lvedge.training.augment import AugmentConfig, jittered_view, other_contrast, seen_through
+from lvedge.training.augment import MAP_LAYERS, AugmentConfig, jittered_view, other_contrast, seen_through
+from lvedge.training.deform import emptied
 from lvedge.training.slices import TYPICAL_SEPTUM_DEG, PreparedSlice, prepare
 from lvedge.view import View
 
@@ -156,7 +158,7 @@ def test_contrast_changes_the_picture_and_not_the_truth() -> None:
     view = prepared.view(80, 1.5)
     plain = seen_through(prepared, view, DEFAULT_LAYOUT)
     pictures = []
-    config = AugmentConfig(bent_share=0.0)
+    config = AugmentConfig(bent_share=0.0, emptied_share=0.0)
     for seed in (0, 0, 1):
         seen = seen_through(prepared, view, DEFAULT_LAYOUT, config, np.random.default_rng(seed))
         np.testing.assert_array_equal(seen.maps, plain.maps)
@@ -171,7 +173,8 @@ def test_contrast_changes_the_picture_and_not_the_truth() -> None:
     assert np.corrcoef(pictures[0].ravel(), plain.picture.ravel())[0, 1] > 0.5
 
 
-BENT = AugmentConfig(bent_share=1.0, contrast=0.0, bias=0.0)
+BENT = AugmentConfig(bent_share=1.0, emptied_share=0.0, contrast=0.0, bias=0.0)
+EMPTIED = replace(BENT, bent_share=0.0, emptied_share=1.0)
 
 
 @pytest.mark.parametrize("mirrored", [0.0, 1.0])
@@ -189,6 +192,58 @@ def test_a_bent_heart_is_another_heart_and_its_truth_is_measured_again(mirrored:
     # Shapes differ from each other, and on average they are the heart that was bent.
     assert np.std(walls, axis=0).mean() > 0.2
     np.testing.assert_allclose(np.mean(walls, axis=0), plain.values_px[DEFAULT_LAYOUT.rwt], rtol=0.15)
+
+
+@pytest.mark.parametrize("mirrored", [0.0, 1.0])
+def test_an_emptied_heart_keeps_its_muscle_and_its_truth_is_measured_again(mirrored: float) -> None:
+    (prepared,) = prepared_of(sample_of(healthy()))
+    view = prepared.view(80, 1.5, mirrored=mirrored)
+    plain = seen_through(prepared, view, DEFAULT_LAYOUT)
+    rwt, (cavity, muscle) = DEFAULT_LAYOUT.rwt, range(*DEFAULT_LAYOUT.areas.indices(DEFAULT_LAYOUT.size))
+    left, muscles = [], []
+    for seed in range(24):
+        seen = seen_through(prepared, view, DEFAULT_LAYOUT, EMPTIED, np.random.default_rng(seed))
+        found = measured(seen.maps, seen.septum, DEFAULT_LAYOUT)
+        np.testing.assert_allclose(seen.values_px, found, rtol=1e-6)
+        left.append(seen.values_px[cavity] / plain.values_px[cavity])
+        muscles.append(seen.values_px[muscle] / plain.values_px[muscle])
+        # The smaller the cavity, the thicker the wall around it; the heart stays where it is.
+        assert (seen.values_px[rwt] > plain.values_px[rwt]).all() or left[-1] > 0.5
+        off = np.subtract(ndimage.center_of_mass(seen.maps[2]), ndimage.center_of_mass(plain.maps[2]))
+        assert np.hypot(*off) < 3.0
+        angle = np.rad2deg(np.arctan2(*seen.septum[::-1])) - np.rad2deg(np.arctan2(*plain.septum[::-1]))
+        assert abs(angle_between_deg(angle, 0.0)) < 12.0
+    assert min(left) < 0.1
+    assert 0.4 < max(left) < 0.8
+    np.testing.assert_allclose(muscles, 1.1, atol=0.45)
+    assert np.mean(muscles) == pytest.approx(1.1, abs=0.1)
+
+
+def test_what_is_left_of_the_blood_looks_like_muscle_where_little_is_left() -> None:
+    (prepared,) = prepared_of(sample_of(healthy()))
+    layers = prepared.view(80, 1.5).crop(prepared.layers.astype(np.float32)) / 255
+    cavity, muscle = (layers[..., k] for k in MAP_LAYERS)
+    blood, grey = ((layers[..., 0] * m).sum() / m.sum() for m in (cavity, muscle))
+    shares, contrasts = [], []
+    for seed in range(40):
+        moved = emptied(layers, MAP_LAYERS, np.random.default_rng(seed))
+        left = moved[..., MAP_LAYERS[0]]
+        shares.append(left.sum() / cavity.sum())
+        contrasts.append(((moved[..., 0] * left).sum() / left.sum() - grey) / (blood - grey))
+    small = np.array(shares) < 0.1
+    assert np.min(contrasts) < 0.3
+    assert np.mean(np.array(contrasts)[small]) < np.mean(np.array(contrasts)[~small])
+    # Its surroundings move less the further they lie, and not at all beyond the reach.
+    lv = cavity + muscle > 0.5
+    outer_px = np.sqrt(lv.sum() / np.pi)
+    far = ndimage.distance_transform_edt(~lv) > outer_px
+    assert far.any()
+    np.testing.assert_allclose(moved[far], layers[far], atol=1e-4)
+    # Nothing to empty: no LV, or one without a wall.
+    for gone in (list(MAP_LAYERS), [MAP_LAYERS[1]]):
+        without = layers.copy()
+        without[..., gone] = 0.0
+        assert emptied(without, MAP_LAYERS, np.random.default_rng(1)) is without
 
 
 def test_bending_leaves_what_it_cannot_measure() -> None:
