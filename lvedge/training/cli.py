@@ -38,8 +38,9 @@ STAGES = ("perception", "locator", "recurrence", "quality")
 DEFAULT_STEPS = {"perception": 4500, "locator": 2000, "recurrence": 3000}
 PERCEPTION_CYCLE, PERCEPTION_ENDS = 1500, 2
 CLIP_AUGMENT = AugmentConfig(
-    turn_deg=6.0, shift_mm=2.5, wide_share=0.05, contrast=0.06, gamma=0.18, bias=0.12
+    turn_deg=6.0, shift_mm=2.5, wide_share=0.05, emptied_share=0.0, contrast=0.06, gamma=0.18, bias=0.12
 )
+"""How clips are augmented: hearts empty on their way to ES as it is."""
 YORK_VERSIONS, ACDC_VERSIONS = 8, 2
 
 
