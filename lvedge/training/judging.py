@@ -46,11 +46,11 @@ FLAGGED = 0.1
 DEGRADED = 1.0 / 3.0
 """What a degraded frame counts for where presence is fitted."""
 
-RETURNED = 0.05
+RETURNED = 0.08
 """Share of the slices without an LV in which one is drawn all the same that presence lets pass, of those at
 the ends of their stacks."""
 
-MISSED = 0.001
+MISSED = 0.002
 """Share of the mid slices, degraded ones too, that are given up as no heart."""
 
 STEADY = tuple(name for name in FEATURES if name != "jump")
