@@ -18,7 +18,7 @@ from lvedge.frame import Frame
 from lvedge.geometry import angle_between_deg, circular_median_deg
 from lvedge.locate import Location, location_from_points, locator_input, locator_view
 from lvedge.reading import MaskReading, NoVentricle, centre_in_source, read_mask, septum_in_source
-from lvedge.view import View, normalise, view_of_frame
+from lvedge.view import SEPTUM_IN_VIEW_DEG, View, normalise, view_of_frame
 
 MIN_LOCATED = 0.15
 """Confidence in the LV centre under which the locator has not found a heart."""
@@ -34,10 +34,7 @@ DRIFT_PER_SLICE_MM = 8.0
 """A centre further than this from the nearest slice's is a jump; hearts do not jump."""
 
 TURN_DEG = 60.0
-"""The same for the septum against the nearest slices' median, as the locator points at it."""
-
-HELD_DEG = 40.0
-"""A septum that the mask shows further than this from that of the two nearest slices is not followed."""
+"""The same for the septum against the nearest slices' median."""
 
 AIM_MM = 2.0
 AIM_DEG = 6.0
@@ -90,14 +87,6 @@ class Stack:
             return False
         first, second = (self.sightings[k].centre_px for k in nearest)
         return _distance_mm(first, second, frame) <= JUMP_MM
-
-    def settled_septum(self, slice_index: int) -> float | None:
-        """The nearer septum of the two slices nearest to one, where these agree; None where they do not."""
-        nearest = sorted((k for k in self.septa_deg if k != slice_index), key=lambda k: abs(k - slice_index))
-        septa = [self.septa_deg[k] for k in nearest[:2]]
-        if len(septa) < 2 or abs(angle_between_deg(*septa)) > HELD_DEG:
-            return None
-        return septa[0]
 
     def usual_septum(self, slice_index: int) -> float | None:
         """Circular median of the nearest slices' septa."""
@@ -197,26 +186,17 @@ class Aimer:
     def _taken_again(self, frame: Frame, aim: Aim, reading: MaskReading) -> Calls[Aim]:
         """The view moved onto what its own mask shows, until it fits."""
         for _ in range(AGAIN):
-            septum, held = self._shown_septum(frame, aim, reading)
-            turn = abs(angle_between_deg(septum, aim.view.septum_deg))
+            turn = abs(angle_between_deg(reading.septum_in_view_deg, SEPTUM_IN_VIEW_DEG))
             if off_middle_mm(reading, aim.view) <= AIM_MM and turn <= AIM_DEG:
                 break
-            inferred = held or (aim.inferred and reading.septum is None)
-            view = self._view(frame, centre_in_source(reading, aim.view), septum)
+            inferred = aim.inferred and reading.septum is None
+            view = self._view(frame, centre_in_source(reading, aim.view), septum_in_source(reading, aim.view))
             better = replace(aim, view=view, inferred=inferred)
             again = yield from self._read(frame, better)
             if isinstance(again, NoVentricle):
                 break
             aim, reading = better, again
         return aim
-
-    def _shown_septum(self, frame: Frame, aim: Aim, reading: MaskReading) -> tuple[float, bool]:
-        """Direction of mid-septum by the mask, and whether it is the nearest slices' instead of that."""
-        shown = septum_in_source(reading, aim.view)
-        settled = self._stack.settled_septum(frame.slice_index)
-        if settled is not None and abs(angle_between_deg(shown, settled)) > HELD_DEG:
-            return settled, True
-        return shown, False
 
     def _read(self, frame: Frame, aim: Aim) -> Calls[MaskReading | NoVentricle]:
         """What the network draws in a view, from the zero state."""

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvedge.aim import HELD_DEG, Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
+from lvedge.aim import Aim, Aimer, Sighting, Stack, off_middle_mm, view_input
 from lvedge.beat import Beat, BeatTracker, cycle_from_measurements, in_phase
 from lvedge.contract import Calls, Floats, State, StepCall, Stepper, run_calls
 from lvedge.frame import Frame
-from lvedge.geometry import angle_between_deg
 from lvedge.indices import FloatArray, IndexLayout, Indices, Phase
 from lvedge.measurement import Cycle, Measurement, Mode
 from lvedge.quality import QualityModel, quality_features
@@ -218,10 +217,7 @@ class SliceMeasurer:
         self._previous = indices
         septum_deg = septum_in_source(reading, view)
         self._stack.sightings[frame.slice_index] = Sighting(centre_px, seen.aim.confidence)
-        own_septum = (
-            reading.septum is not None and abs(angle_between_deg(septum_deg, view.septum_deg)) <= HELD_DEG
-        )
-        if own_septum:
+        if reading.septum is not None:
             self._stack.septa_deg[frame.slice_index] = septum_deg
         p_systole = float(seen.phase[1])
         return Measurement(
@@ -239,7 +235,7 @@ class SliceMeasurer:
             view=view,
             centre_px=centre_px,
             septum_deg=septum_deg,
-            septum_inferred=seen.aim.inferred and not own_septum,
+            septum_inferred=reading.septum is None and seen.aim.inferred,
             mask=seen.mask,
             latency_ms=latency_ms,
         )

@@ -67,8 +67,7 @@ class Measurement:
         centre_px: LV centre as seen in this frame, the centroid of the cavity that is drawn in it, also where
             that is taken for none, source pixels (x, y), or None.
         septum_deg: mid-septum as seen in this frame, degrees in the source frame, or None.
-        septum_inferred: the septum comes from neighbouring slices: no RV is seen in this one, or on another
-            side than in them.
+        septum_inferred: the septum comes from neighbouring slices, no RV is seen in this one.
         mask: [4, S, S] float32 probabilities in the view, or None.
         latency_ms: milliseconds by stage.
         finding: what the case table says of this frame, or None without a table.

@@ -57,9 +57,6 @@ REJECTING = ("presence", "heart")
 NO_LV_LIKELY = "what is seen here is unlikely to be an LV"
 NO_HEART_LIKELY = "what is seen here is unlikely to be a heart"
 
-INSIDE = 0.25
-"""Nearness to an end of the stack (``towards_end``) of the third slice from it: the LV reaches as far."""
-
 STACK_SLICES = 5
 """A stack of fewer slices need not reach from beyond the apex to beyond the base."""
 
@@ -69,15 +66,6 @@ def towards_end(frame: Frame) -> float:
     if frame.slice_count is None or frame.slice_count < STACK_SLICES:
         return 0.0
     return 0.5 ** max(min(frame.slice_index, frame.slice_count - 1 - frame.slice_index), 0)
-
-
-def is_inside(features: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether frames of features [..., len(FEATURES)] lie behind the two outermost slices of their stack.
-
-    Not where there is no stack, or none that is known.
-    """
-    end = features[..., FEATURES.index("end")]
-    return np.asarray((end > 0.0) & (end <= INSIDE))
 
 
 def quality_features(
@@ -184,8 +172,8 @@ class QualityModel(Logistic):
 
     Args:
         flag_below: a frame of lower quality is flagged.
-        presence: whether it is an LV, and not the atrium beyond its base or the muscle beyond its apex; not
-            asked inside a stack. None where that is left to the mask alone.
+        presence: whether it is an LV, and not the atrium beyond its base or the muscle beyond its apex; None
+            where that is left to the mask alone.
         heart: whether it lies in a heart seen along its short axis, and is no other organ; None as above.
     """
 
@@ -215,10 +203,9 @@ class QualityModel(Logistic):
 
     def objection(self, features: NDArray[np.float64]) -> str | None:
         """Why a frame of features [len(FEATURES)] shows no LV; None where nothing speaks against one."""
-        if self.heart is not None and self.heart.rejects(features):
-            return NO_HEART_LIKELY
-        if self.presence is not None and not is_inside(features) and self.presence.rejects(features):
-            return NO_LV_LIKELY
+        for model, reason in ((self.heart, NO_HEART_LIKELY), (self.presence, NO_LV_LIKELY)):
+            if model is not None and model.rejects(features):
+                return reason
         return None
 
     def quality(self, features: NDArray[np.float64]) -> float:

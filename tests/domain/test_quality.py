@@ -114,28 +114,6 @@ def test_an_objection_names_what_speaks_against_an_lv() -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "count", "asked"),
-    [
-        (0, 10, True),
-        (1, 10, True),
-        (2, 10, False),
-        (7, 10, False),
-        (8, 10, True),
-        (2, 5, False),
-        (2, 4, True),
-    ],
-)
-def test_inside_a_stack_nothing_lies_beyond_the_ends_of_the_lv(index: int, count: int, asked: bool) -> None:
-    features = NONE.copy()
-    features[FEATURES.index("end")] = towards_end(frame(index, count))
-    never = PresenceModel(np.zeros(len(FEATURES)), -1.0, 0.5)
-    model = QualityModel(np.zeros(len(FEATURES)), 0.0, 0.5, presence=never)
-    assert model.objection(features) == (NO_LV_LIKELY if asked else None)
-    # No heart is no heart in any slice.
-    assert replace(model, presence=None, heart=never).objection(features) == NO_HEART_LIKELY
-
-
-@pytest.mark.parametrize(
     ("presence", "words"),
     [
         (0.5, "its model of presence is no object"),

@@ -7,16 +7,12 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from painted_hearts import BACKGROUND, PaintReader, painted_stack
+from painted_hearts import BACKGROUND, PaintReader
 
-from lvedge.aim import HELD_DEG, JUMP_MM, UNSURE, Aimer, Sighting, Stack
+from lvedge.aim import JUMP_MM, UNSURE, Aimer, Sighting, Stack
 from lvedge.contract import Floats, State, StepResult, run_calls
 from lvedge.frame import Frame
-from lvedge.geometry import angle_between_deg
 from lvedge.locate import Location
-from lvedge.measure import SliceMeasurer
-from lvedge.quality import DEFAULT_QUALITY
-from lvedge.training.scoring import frame_of_sample
 
 LV, OTHER, BETWEEN = (60.0, 64.0), (90.0, 64.0), (69.0, 64.0)
 """In pixels of 2 mm: the LV, something round 60 mm beside it, and a place 18 mm off the LV."""
@@ -89,31 +85,3 @@ def test_the_surer_place_is_looked_at_first(share: float, first: tuple[float, fl
     middle = watching.shown[0].shape[0] // 2
     in_the_middle = watching.shown[0][middle, middle] == watching.shown[0].max()
     assert in_the_middle == (first == LV)
-
-
-@pytest.mark.parametrize(
-    ("first_off", "second_off", "followed"),
-    [
-        (HELD_DEG + 10.0, HELD_DEG + 20.0, False),  # both slices say that the septum lies elsewhere
-        (HELD_DEG - 10.0, HELD_DEG + 10.0, True),  # as far as a septum may turn
-        (HELD_DEG + 10.0, -10.0, True),  # they do not agree with each other
-        (None, HELD_DEG + 20.0, True),  # one alone says nothing
-    ],
-)
-def test_a_septum_is_held_to_the_two_nearest_slices(
-    first_off: float | None, second_off: float, followed: bool
-) -> None:
-    frame = frame_of_sample(painted_stack(5)[2])
-    true_deg = SliceMeasurer(PaintReader(), DEFAULT_QUALITY).measure_live(frame)[0].septum_deg
-    assert true_deg is not None
-    # Slice 1 is nearest to slice 2, then slice 0; slice 9 is far.
-    offs = {1: first_off, 0: second_off, 9: 180.0 if first_off is not None else None}
-    known = Stack(septa_deg={k: (true_deg + off) % 360.0 for k, off in offs.items() if off is not None})
-    reader = PaintReader()
-    measured = SliceMeasurer(reader, DEFAULT_QUALITY, known).measure_live(frame)[0]
-    assert measured.view is not None
-    expected = true_deg + (0.0 if followed else first_off or 0.0)
-    assert abs(angle_between_deg(measured.view.septum_deg, expected)) < 6.0
-    assert measured.septum_inferred is not followed
-    # What is not followed is not passed on to the next slice either.
-    assert (2 in known.septa_deg) is followed

@@ -20,7 +20,7 @@ from lvedge.frame import Frame
 from lvedge.measure import SliceMeasurer
 from lvedge.measurement import Measurement
 from lvedge.phantom import preset_phantom
-from lvedge.quality import DEFAULT_QUALITY, FEATURES, INSIDE, NO_LV_LIKELY, PresenceModel, QualityModel
+from lvedge.quality import DEFAULT_QUALITY, FEATURES, NO_LV_LIKELY, PresenceModel, QualityModel
 from lvedge.training.judging import (
     DEGRADED,
     FLAGGED,
@@ -195,12 +195,8 @@ def present(features: np.ndarray, is_lv: np.ndarray, **changes: np.ndarray) -> J
     return frames._replace(**changes)
 
 
-END = FEATURES.index("end")
-
-
 def test_presence_gives_up_all_but_a_few_slices_without_an_lv() -> None:
     features, gross = drawn(4000)
-    features[:, END] = 0.5
     model = fit_presence(present(features, ~gross))
     assert model is not None
     given_up = np.array([model.rejects(row) for row in features])
@@ -208,24 +204,8 @@ def test_presence_gives_up_all_but_a_few_slices_without_an_lv() -> None:
     assert given_up[~gross].mean() < 0.8 * given_up[gross].mean()
 
 
-def test_presence_learns_from_the_ends_of_stacks_alone() -> None:
-    features, gross = drawn(1200)
-    nearness = np.array([1.0, 0.5, INSIDE, 0.0])  # an end, the slice before it, the one before that; no stack
-    features[:, END] = nearness[np.arange(1200) % 4]
-    at_end = features[:, END] != INSIDE
-    model, alone = (
-        fit_presence(present(features[k], ~gross[k])) for k in (np.ones(1200, dtype=bool), at_end)
-    )
-    assert model is not None
-    assert alone is not None
-    np.testing.assert_array_equal(model.weights, alone.weights)
-    assert model.reject_below == alone.reject_below
-    assert fit_presence(present(features[~at_end], ~gross[~at_end])) is None
-
-
 def test_a_degraded_frame_counts_less_for_presence_and_sets_no_limit() -> None:
     features, gross = drawn(600)
-    features[:, END] = 1.0
     as_is = np.arange(600) < 400
     one = fit_presence(present(features, ~gross, as_is=as_is))
     assert one is not None
