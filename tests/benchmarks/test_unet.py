@@ -45,4 +45,5 @@ def test_it_trains_resumes_and_comes_back_from_its_checkpoint(tmp_path: Path) ->
     lines = [json.loads(line) for line in (tmp_path / "whole" / "unet.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert all(0.0 <= lines[-1][key] <= 1.0 for key in ("dice_cavity", "dice_myocardium"))
-    assert all(line["core_seconds"] > 0 for line in lines)
+    # The log counts tenths of a second, which four small steps need not take.
+    assert spent_of(tmp_path / "whole" / "unet.pt").core_seconds > 0
