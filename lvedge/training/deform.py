@@ -32,8 +32,7 @@ def bent(layers: Picture, spread_px: float, rng: np.random.Generator) -> Picture
     size = layers.shape[0]
     y, x = np.indices((size, size), dtype=np.float32)
     dx, dy = (smooth_field((size, size), KNOTS, rng) * np.float32(spread_px) for _ in range(2))
-    moved = cv2.remap(layers, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, dtype=np.float32)
+    return _moved(layers, x + dx, y + dy)
 
 
 def emptied(layers: Picture, lv_layers: tuple[int, int], rng: np.random.Generator) -> Picture:
@@ -78,16 +77,17 @@ def emptied(layers: Picture, lv_layers: tuple[int, int], rng: np.random.Generato
         [radius < new_inner, radius < new_outer, radius < reach], [inside, in_wall, beyond], radius
     )
     share = before / np.maximum(radius, 1e-3)
-    moved = cv2.remap(
-        layers,
-        (x_mid + share * (x - x_mid)).astype(np.float32),
-        (y_mid + share * (y - y_mid)).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    moved = _moved(layers, x_mid + share * (x - x_mid), y_mid + share * (y - y_mid))
     grey = float((layers[..., 0] * muscle).sum() / muscle.sum())
     like_muscle = np.clip(faded * (1.0 - kept) + 0.25 * field, 0.0, 1.0) * moved[..., lv_layers[0]]
     moved[..., 0] += like_muscle * (grey - moved[..., 0])
+    return moved
+
+
+def _moved(layers: Picture, x: NDArray[np.floating], y: NDArray[np.floating]) -> Picture:
+    """Layers [S, S, C] as they are at the places x, y [S, S]; beyond their border as at it."""
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    moved = cv2.remap(layers, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, dtype=np.float32)
 
 

@@ -46,4 +46,6 @@ def test_it_trains_resumes_and_comes_back_from_its_checkpoint(tmp_path: Path) ->
     assert [line["step"] for line in lines] == [2, 4]
     assert all(0.0 <= lines[-1][key] <= 1.0 for key in ("dice_cavity", "dice_myocardium"))
     # The log counts tenths of a second, which four small steps need not take.
-    assert spent_of(tmp_path / "whole" / "unet.pt").core_seconds > 0
+    spent = spent_of(tmp_path / "whole" / "unet.pt").core_seconds
+    assert spent > 0
+    assert 0.0 <= lines[0]["core_seconds"] <= lines[1]["core_seconds"] == round(spent, 1)
